@@ -1,0 +1,209 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: names and behaviour may change in any release.
+
+"""The manifest of a backup set: what it must hold to be believed.
+
+C(docs/manifest.schema.json) describes the same shape for other programs.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import typing as t
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError, IntegrityError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import check_id, format_utc, parse_utc
+
+FORMAT = 1
+MANIFEST_NAME = "manifest.json"
+SUMS_NAME = "SHA256SUMS"
+COMPRESSIONS = ("none", "zstd", "gzip", "pg_dump:zstd", "pg_dump:gzip")
+ENCRYPTIONS = ("none",)
+
+_COMPONENT = re.compile(r"postgresql|redis|media|data|certs|custom-templates|blueprints|config|s3|extra-[A-Za-z0-9._-]+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_NUMBER = (int, float)
+_TOP = {
+    "format": int, "id": str, "instance": dict, "started": str, "finished": str, "seconds": _NUMBER,
+    "created_by": dict, "artifacts": list, "components": dict,
+}
+_INSTANCE = {
+    "name": str, "deployment": str, "authentik_version": (dict, type(None)), "train": (str, type(None)),
+    "install_id_sha256": (str, type(None)), "secret_key_fingerprint": (dict, type(None)),
+}
+_ARTIFACT = {
+    "path": str, "component": str, "size": int, "sha256": str, "plain_size": int, "plain_sha256": str,
+    "compression": str, "encryption": str, "linked_from": (str, type(None)), "tool": (str, type(None)),
+    "seconds": _NUMBER, "bytes_per_second": _NUMBER,
+}
+_SECRET_KEY = {"algorithm": str, "salt": str, "iterations": int, "digest": str}
+
+
+def build(
+    set_id: str,
+    instance: dict[str, t.Any],
+    started: datetime.datetime,
+    finished: datetime.datetime,
+    created_by: dict[str, str],
+    artifacts: list[dict[str, t.Any]],
+    components: dict[str, dict[str, t.Any]],
+) -> dict[str, t.Any]:
+    """Return a valid manifest.
+
+    :param instance: as in the schema; facts that are not known may be left out and become null.
+    :raises IntegrityError: when the parts do not make a valid manifest.
+    """
+    known = dict.fromkeys(_INSTANCE)
+    known.update(instance)
+    return validate({
+        "format": FORMAT,
+        "id": set_id,
+        "instance": known,
+        "started": format_utc(started),
+        "finished": format_utc(finished),
+        "seconds": round((finished - started).total_seconds(), 3),
+        "created_by": created_by,
+        "artifacts": sorted(artifacts, key=lambda artifact: artifact["path"]),
+        "components": components,
+    })
+
+
+def dump(manifest: dict[str, t.Any]) -> bytes:
+    """Return the manifest as it lies in the store."""
+    return (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode("ascii")
+
+
+def load(text: t.Union[str, bytes]) -> dict[str, t.Any]:
+    """Return the validated manifest from its JSON text.
+
+    :raises IntegrityError: broken JSON, a newer format, or a shape that is not the schema's.
+    """
+    try:
+        manifest = json.loads(text)
+    except ValueError as exc:
+        raise IntegrityError("The manifest is not valid JSON: %s" % exc, "The set is damaged: use another one")
+    return validate(manifest)
+
+
+def validate(manifest: t.Any) -> dict[str, t.Any]:
+    """Return the manifest unchanged when every rule of the schema holds.
+
+    :raises IntegrityError: naming the first field that breaks one.
+    """
+    if not isinstance(manifest, dict):
+        raise _invalid("it is not an object")
+    _check_format(manifest)
+    _check_fields(manifest, _TOP, "")
+    try:
+        check_id(manifest["id"])
+        parse_utc(manifest["started"])
+        parse_utc(manifest["finished"])
+    except (InputError, ValueError) as exc:
+        raise _invalid(str(exc))
+    _check_instance(manifest["instance"])
+    _check_fields(manifest["created_by"], {"collection": str, "ansible_core": str}, "created_by.")
+    seen: set[str] = set()
+    for index, artifact in enumerate(manifest["artifacts"]):
+        _check_artifact(artifact, "artifacts[%d]." % index, seen)
+        if artifact["component"] not in manifest["components"]:
+            raise _invalid("artifact %s belongs to component %s, which is not listed"
+                           % (artifact["path"], artifact["component"]))
+    for name, record in manifest["components"].items():
+        _check_component(name, record, seen)
+    return manifest
+
+
+def check_artifact_path(path: str) -> str:
+    """Return a relative artifact path such as C(postgresql/authentik.dump) unchanged.
+
+    :raises InputError: when it could leave the set's folder or collide with the set's own files.
+    """
+    parts = path.split("/")
+    bad = any(part in ("", ".", "..") or part.startswith(".") for part in parts)
+    if bad or len(parts) < 2 or any(ord(char) < 32 or char == "\\" for char in path):
+        raise InputError(
+            "%r cannot be the path of an artifact" % path,
+            "It has to be '<folder>/<name>' inside the set, without '..', leading '.' or control characters",
+        )
+    return path
+
+
+def artifacts_of(manifest: dict[str, t.Any], component: str) -> list[dict[str, t.Any]]:
+    """Return the artifact records of one component, in the manifest's order."""
+    return [artifact for artifact in manifest["artifacts"] if artifact["component"] == component]
+
+
+def _check_format(manifest: dict[str, t.Any]) -> None:
+    found = manifest.get("format")
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise _invalid("its format is %r" % (found,))
+    if found > FORMAT:
+        made_by = manifest.get("created_by")
+        version = made_by.get("collection") if isinstance(made_by, dict) else None
+        raise IntegrityError(
+            "The manifest has format %d; this version of authentik_ops.recovery reads up to format %d" % (found, FORMAT),
+            "The set was made by authentik_ops.recovery %s: install that version or a later one" % (version or "(newer)"),
+            "ansible-galaxy collection install --upgrade authentik_ops.recovery",
+        )
+
+
+def _check_instance(instance: dict[str, t.Any]) -> None:
+    _check_fields(instance, _INSTANCE, "instance.")
+    if instance["authentik_version"] is not None:
+        _check_fields(instance["authentik_version"], {"value": str, "source": str}, "instance.authentik_version.")
+    if instance["secret_key_fingerprint"] is not None:
+        _check_fields(instance["secret_key_fingerprint"], _SECRET_KEY, "instance.secret_key_fingerprint.")
+
+
+def _check_artifact(artifact: t.Any, where: str, seen: set[str]) -> None:
+    if not isinstance(artifact, dict):
+        raise _invalid("%s is not an object" % where.rstrip("."))
+    _check_fields(artifact, _ARTIFACT, where)
+    try:
+        check_artifact_path(artifact["path"])
+        if artifact["linked_from"] is not None:
+            check_id(artifact["linked_from"])
+    except InputError as exc:
+        raise _invalid("%s%s" % (where, exc.cause))
+    if artifact["path"] in seen:
+        raise _invalid("artifact %s is listed twice" % artifact["path"])
+    seen.add(artifact["path"])
+    for field in ("size", "plain_size"):
+        if artifact[field] < 0:
+            raise _invalid("%s%s is negative" % (where, field))
+    for field in ("sha256", "plain_sha256"):
+        if not _SHA256.fullmatch(artifact[field]):
+            raise _invalid("%s%s is not a SHA-256" % (where, field))
+    for field, values in (("compression", COMPRESSIONS), ("encryption", ENCRYPTIONS)):
+        if artifact[field] not in values:
+            raise _invalid("%s%s is %r, not one of %s" % (where, field, artifact[field], ", ".join(values)))
+
+
+def _check_component(name: str, record: t.Any, paths: set[str]) -> None:
+    where = "components.%s" % name
+    if not _COMPONENT.fullmatch(name):
+        raise _invalid("%r is not the name of a component" % name)
+    if not isinstance(record, dict) or record.get("component") != name:
+        raise _invalid("%s is not a record of that component" % where)
+    if not isinstance(record.get("artifacts"), list):
+        raise _invalid("%s.artifacts is missing or not a list" % where)
+    for artifact in record["artifacts"]:
+        if not isinstance(artifact, dict) or artifact.get("path") not in paths:
+            raise _invalid("%s names an artifact that is not listed: %r" % (where, artifact))
+
+
+def _check_fields(value: dict[str, t.Any], fields: dict[str, t.Any], where: str) -> None:
+    for name, kind in fields.items():
+        if name not in value:
+            raise _invalid("%s%s is missing" % (where, name))
+        if not isinstance(value[name], kind) or (isinstance(value[name], bool) and kind is not bool):
+            raise _invalid("%s%s is %s" % (where, name, type(value[name]).__name__))
+
+
+def _invalid(reason: str) -> IntegrityError:
+    return IntegrityError("The manifest is not valid: %s" % reason, "The set is damaged: use another one")
