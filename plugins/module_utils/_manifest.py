@@ -25,7 +25,9 @@ SUMS_NAME = "SHA256SUMS"
 COMPRESSIONS = ("none", "zstd", "gzip", "pg_dump:zstd", "pg_dump:gzip")
 ENCRYPTIONS = ("none",)
 
-_COMPONENT = re.compile(r"postgresql|redis|media|data|certs|custom-templates|blueprints|config|s3|extra-[A-Za-z0-9._-]+")
+_COMPONENT = re.compile(
+    r"postgresql|redis|media|data|certs|custom-templates|blueprints|config|s3|extra-[A-Za-z0-9._-]+"
+)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NUMBER = (int, float)
 _TOP = {
@@ -86,7 +88,7 @@ def load(text: t.Union[str, bytes]) -> dict[str, t.Any]:
     try:
         manifest = json.loads(text)
     except ValueError as exc:
-        raise IntegrityError("The manifest is not valid JSON: %s" % exc, "The set is damaged: use another one")
+        raise IntegrityError("The manifest is not valid JSON: %s" % exc, "The set is damaged: use another one") from exc
     return validate(manifest)
 
 
@@ -104,7 +106,7 @@ def validate(manifest: t.Any) -> dict[str, t.Any]:
         parse_utc(manifest["started"])
         parse_utc(manifest["finished"])
     except (InputError, ValueError) as exc:
-        raise _invalid(str(exc))
+        raise _invalid(str(exc)) from exc
     _check_instance(manifest["instance"])
     _check_fields(manifest["created_by"], {"collection": str, "ansible_core": str}, "created_by.")
     seen: set[str] = set()
@@ -146,8 +148,8 @@ def _check_format(manifest: dict[str, t.Any]) -> None:
         made_by = manifest.get("created_by")
         version = made_by.get("collection") if isinstance(made_by, dict) else None
         raise IntegrityError(
-            "The manifest has format %d; this version of authentik_ops.recovery reads up to format %d" % (found, FORMAT),
-            "The set was made by authentik_ops.recovery %s: install that version or a later one" % (version or "(newer)"),
+            "The manifest has format %d; this version of authentik_ops.recovery reads up to %d" % (found, FORMAT),
+            "The set was made by authentik_ops.recovery %s: install that version or later" % (version or "(newer)"),
             "ansible-galaxy collection install --upgrade authentik_ops.recovery",
         )
 
@@ -169,7 +171,7 @@ def _check_artifact(artifact: t.Any, where: str, seen: set[str]) -> None:
         if artifact["linked_from"] is not None:
             check_id(artifact["linked_from"])
     except InputError as exc:
-        raise _invalid("%s%s" % (where, exc.cause))
+        raise _invalid("%s%s" % (where, exc.cause)) from exc
     if artifact["path"] in seen:
         raise _invalid("artifact %s is listed twice" % artifact["path"])
     seen.add(artifact["path"])
