@@ -1,0 +1,235 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: names and behaviour may change in any release.
+
+"""The edge between Ansible and the rest: argument specs, and results from values and errors.
+
+No other file of ``module_utils`` knows ``AnsibleModule``.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _files, _manifest, _spool
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment import _discover
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
+    InputError,
+    IntegrityError,
+    RecoveryError,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import (
+        Instance,
+        PostgresSettings,
+    )
+
+INSTANCE_SPEC: dict[str, Any] = {
+    "config_paths": {
+        "type": "list",
+        "elements": "path",
+        "default": ["/etc/authentik/config.yml", "/etc/authentik/config.d/*.yml"],
+    },
+    "env_files": {"type": "list", "elements": "path", "default": []},
+    "server_units": {"type": "list", "elements": "str"},
+    "worker_units": {"type": "list", "elements": "str"},
+    "outpost_units": {"type": "list", "elements": "str"},
+    "working_directory": {"type": "path"},
+    "authentik_version": {"type": "str"},
+    "secret_key": {"type": "str", "no_log": True},
+    "postgresql_host": {"type": "str"},
+    "postgresql_port": {"type": "int"},
+    "postgresql_name": {"type": "str"},
+    "postgresql_user": {"type": "str"},
+    "postgresql_password": {"type": "str", "no_log": True},
+    "postgresql_sslmode": {
+        "type": "str",
+        "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
+    },
+    "postgresql_sslrootcert": {"type": "path"},
+    "postgresql_sslcert": {"type": "path"},
+    "postgresql_sslkey": {"type": "path", "no_log": False},
+    "postgresql_default_schema": {"type": "str"},
+    "postgresql_run_as": {"type": "str"},
+    "postgresql_bin_dir": {"type": "path"},
+    "redis_enabled": {"type": "bool"},
+    "redis_host": {"type": "str"},
+    "redis_port": {"type": "int"},
+    "redis_db": {"type": "int"},
+    "redis_username": {"type": "str"},
+    "redis_password": {"type": "str", "no_log": True},
+    "redis_tls": {"type": "bool"},
+    "redis_tls_reqs": {"type": "str", "choices": ["none", "optional", "required"]},
+    "redis_tls_ca_cert": {"type": "path"},
+    "redis_socket": {"type": "path"},
+    "storage_backend": {"type": "str", "choices": ["file", "s3"]},
+    "directories": {
+        "type": "dict",
+        "options": {
+            "media": {"type": "path"},
+            "data": {"type": "path"},
+            "certs": {"type": "path"},
+            "custom_templates": {"type": "path"},
+            "blueprints": {"type": "path"},
+        },
+    },
+    "health_url": {"type": "str"},
+}
+
+_BACKUP_SET = {
+    "type": "dict",
+    "options": {
+        "store": {"type": "path", "required": True},
+        "instance": {"type": "str", "required": True},
+        "id": {"type": "str", "required": True},
+    },
+}
+_STREAM: dict[str, Any] = {
+    "backup_set": _BACKUP_SET,
+    "chunk_size": {"type": "str", "default": "64M"},
+    "window": {"type": "int", "default": 4},
+    "spool_dir": {"type": "path", "default": "/var/tmp"},
+    "spool": {
+        "type": "dict",
+        "options": {
+            "path": {"type": "path", "required": True},
+            "chunk_size": {"type": "int", "required": True},
+            "window": {"type": "int", "required": True},
+        },
+    },
+}
+PRODUCER_SPEC: dict[str, Any] = {"dest": {"type": "path"}, **_STREAM}
+CONSUMER_SPEC: dict[str, Any] = {"src": {"type": "path"}, "manifest": {"type": "dict"}, **_STREAM}
+
+_MASK = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+
+
+class Context:
+    """What a module's body works with.
+
+    :ivar params: the module's options.
+    :ivar check_mode: True when nothing may be changed.
+    :ivar diff_mode: True when the task asked for a diff.
+    """
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.params: dict[str, Any] = module.params
+        self.check_mode: bool = module.check_mode
+        self.diff_mode: bool = module._diff
+        self.warn: Callable[[str], None] = module.warn
+        self._instance: Instance | None = None
+
+    @property
+    def instance(self) -> Instance:
+        """The instance, discovered on first use; what an operator should look at becomes a warning."""
+        if self._instance is None:
+            self._instance = _discover.discover(self.params, read_version)
+            for warning in self._instance.warnings:
+                self.warn(warning)
+        return self._instance
+
+    def sink(self) -> _files.DirectorySink | _spool.SpoolSink:
+        """Return where a producer's artifacts go: the spool of its action plugin, or the folder ``dest``.
+
+        :raises InputError: unless exactly one is given.
+        """
+        spool, dest = self.params["spool"], self.params["dest"]
+        if bool(spool) == bool(dest):
+            raise InputError("Exactly one of dest and backup_set has to be given")
+        if spool:
+            return _spool.SpoolSink(spool["path"], spool["chunk_size"], spool["window"])
+        return _files.DirectorySink(dest)
+
+    def source(self) -> _files.DirectorySource | _spool.SpoolSource:
+        """Return where a consumer's artifacts come from: the spool of its action plugin, or the folder ``src``.
+
+        :raises InputError: unless exactly one is given.
+        """
+        artifacts = self.manifest()["artifacts"]
+        if self.params["spool"]:
+            return _spool.SpoolSource(self.params["spool"]["path"], artifacts)
+        return _files.DirectorySource(self.params["src"], artifacts)
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the backup set's manifest, from the action plugin or from ``src``.
+
+        :raises InputError: unless exactly one of both is given.
+        :raises IntegrityError: when it is missing, broken or of a newer format.
+        """
+        spool, src = self.params["spool"], self.params["src"]
+        if bool(spool) == bool(src):
+            raise InputError("Exactly one of src and backup_set has to be given")
+        if spool:
+            return _manifest.validate(self.params["manifest"] or {})
+        return _manifest.load(_read_manifest(src))
+
+
+def read_version(settings: PostgresSettings) -> str | None:
+    """Return the newest version that authentik noted in its database, None where it keeps no history.
+
+    :raises RecoveryError: when the database cannot be asked.
+    """
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._client import connect
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import (
+        quote_ident,
+        quote_literal,
+    )
+
+    table = "%s.authentik_version_history" % quote_ident(settings.default_schema)
+    with connect(settings) as session:
+        # The table exists since authentik 2024.10.
+        if not session.rows("SELECT 1 AS found WHERE to_regclass(%s) IS NOT NULL" % quote_literal(table)):
+            return None
+        rows = session.rows('SELECT version FROM %s ORDER BY "timestamp" DESC, id DESC LIMIT 1' % table)
+    return str(rows[0]["version"]) if rows else None
+
+
+def run_module(
+    argument_spec: dict[str, Any], body: Callable[[Context], dict[str, Any]], **ansible_module_kwargs: Any
+) -> None:
+    """Run a module: *body* gets a :class:`Context` and returns the result.
+
+    A :class:`RecoveryError` becomes the module's failure. Any other exception is a defect and stays a traceback.
+
+    :param ansible_module_kwargs: further arguments of ``AnsibleModule``; check mode is supported unless they say no.
+    """
+    ansible_module_kwargs.setdefault("supports_check_mode", True)
+    module = AnsibleModule(argument_spec=argument_spec, **ansible_module_kwargs)
+    try:
+        result = body(Context(module))
+    except RecoveryError as exc:
+        module.fail_json(**exc.as_result())
+    # Ansible would replace a secret option's value wherever it occurs in the result, be it within a table's name or
+    # a digest: with the password "authentik" no result would be true any more. Results hold no secrets, so only the
+    # echo of the options is masked, by name.
+    result["invocation"] = {"module_args": _without_secrets(module.params, argument_spec)}
+    module.no_log_values = set()
+    module.exit_json(**result)
+
+
+def _without_secrets(params: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _MASK if value is not None and spec.get(name, {}).get("no_log") else value
+        for name, value in params.items()
+    }
+
+
+def _read_manifest(src: str) -> str:
+    path = os.path.join(src, "manifest.json")
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read()
+    except FileNotFoundError as exc:
+        raise IntegrityError(
+            "%s holds no manifest.json, so it is not a backup set" % src, "Name the folder of one finished set with src"
+        ) from exc
+    except (OSError, ValueError) as exc:
+        raise IntegrityError("%s cannot be read: %s" % (path, exc)) from exc
