@@ -201,10 +201,11 @@ class Pipeline:
             elif child.stdout is not None:
                 upstream = child.stdout
 
-    def finish(self, timeout: float | None = None) -> list[Completed]:
+    def finish(self, timeout: float | None = None, check: bool = True) -> list[Completed]:
         """Close both ends, wait for every program and return how each ended.
 
         :param timeout: seconds to wait for all of them together, after which they are killed.
+        :param check: False leaves it to the caller to judge the exit statuses.
         :raises ToolError: naming the first culprit, or that the time was up.
         """
         limit = None if timeout is None else time.monotonic() + timeout
@@ -218,7 +219,7 @@ class Pipeline:
             raise ToolError("%s did not finish within %g seconds" % (names, timeout or 0)) from exc
         self._finished = True
         ended = self._ended()
-        culprit = find_culprit(ended)
+        culprit = find_culprit(ended) if check else None
         if culprit is not None:
             raise ToolError(describe_failure(culprit.argv, culprit.status, culprit.stderr))
         return ended
