@@ -252,7 +252,7 @@ class _PsqlSession(Session):
         # psql tells how the statement went in its variables; the message may have several lines.
         told = "\\echo {0} :ERROR :SQLSTATE\n\\echo :LAST_ERROR_MESSAGE\n\\echo {0}\n".format(self._marker)
         try:
-            self._psql.stdin.write(("%s\n;\n%s" % (sql.strip().rstrip(";"), told)).encode("utf-8"))
+            self._psql.stdin.write(("%s\n\\g\n%s" % (sql.strip().rstrip(";"), told)).encode("utf-8"))
             self._psql.stdin.flush()
         except BrokenPipeError as exc:
             raise self._lost() from exc
