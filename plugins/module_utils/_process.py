@@ -303,7 +303,7 @@ def _spawn(command: Command, stdin: IO[bytes] | int, stdout: int, group: int) ->
         )
     except FileNotFoundError as exc:
         raise _missing(argv[0]) from exc
-    except PermissionError as exc:
+    except OSError as exc:
         raise ToolError("%s cannot be run: %s" % (argv[0], exc.strerror)) from exc
     except subprocess.SubprocessError as exc:
         who = "user %s" % command.user if command.user else "the present user"

@@ -102,7 +102,7 @@ def has_own_zstd(pg_dump: Install) -> bool:
     # The compression is judged before the connection, and no server can be behind a socket in /dev/null.
     argv = [pg_dump.path("pg_dump"), "--no-password", "-Fc", "--compress=zstd:1", "--file=/dev/null"]
     done = _process.run(argv, env={"PGHOST": "/dev/null", "PGCONNECT_TIMEOUT": "2"}, timeout=30, check=False)
-    return done.status != 0 and "/dev/null" in done.stderr and "compress" not in done.stderr.replace(argv[0], "")
+    return "/dev/null/.s.PGSQL" in done.stderr
 
 
 def zstd_program() -> str | None:
