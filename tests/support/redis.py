@@ -159,7 +159,7 @@ class RedisServer:
         environment = dict(os.environ, REDISCLI_AUTH=self.password) if self.password else dict(os.environ)
         done = subprocess.run(argv + list(arguments), input=stdin, env=environment, capture_output=True, check=False)
         if done.returncode != 0:
-            raise ServerError("redis-cli %r: %s" % (arguments[:2], (done.stderr + done.stdout)[-300:]))
+            raise ServerError("redis-cli %r: %r" % (arguments[:2], (done.stderr + done.stdout)[-300:]))
         return done.stdout[:-1] if done.stdout.endswith(b"\n") else done.stdout
 
     def send(self, *arguments: str | bytes | int, db: int = 0) -> object:
