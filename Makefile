@@ -19,6 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 TESTS ?=
+CHECKS ?=
 PYTEST_ARGS ?=
 
 help: ## show this list
@@ -35,8 +36,8 @@ test: venv ## the tests that need neither root nor Docker; TESTS=path to choose,
 test-system: venv ## the tests on real hosts in containers (root on Debian or Ubuntu; installs the engine)
 	$(BIN)/python -m pytest $(or $(TESTS),tests/system) $(PYTEST_ARGS)
 
-lint: $(VENV)/.lint ## ruff, mypy, ansible-lint, ansible-test sanity on ansible-core 2.18 and 2.19
-	$(BIN)/python -m tests.lint
+lint: $(VENV)/.lint ## ruff, mypy, ansible-lint, ansible-test sanity on ansible-core 2.18 and 2.19; CHECKS="ruff mypy" to choose
+	$(BIN)/python -m tests.lint $(CHECKS)
 
 bench: venv ## dump, transfer and memory figures as a table; BENCH_MB=1000 and others, see tests/bench
 	$(BIN)/python -m tests.bench
