@@ -164,11 +164,11 @@ class Context:
         :raises InputError: unless exactly one of both is given.
         :raises IntegrityError: when it is missing, broken or of a newer format.
         """
-        spool, src = self.params["spool"], self.params["src"]
-        if bool(spool) == bool(src):
+        given, src = self.params["manifest"], self.params["src"]
+        if (given is not None) == bool(src):
             raise InputError("Exactly one of src and backup_set has to be given")
-        if spool:
-            return _manifest.validate(self.params["manifest"] or {})
+        if given is not None:
+            return _manifest.validate(given)
         return _manifest.load(_read_manifest(src))
 
 
