@@ -1,0 +1,84 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: names and behaviour may change in any release.
+
+"""A module of the task, started asynchronously on the host, and its result."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+# Nothing limits a transfer but the controller's lease.
+_LIMIT_SECONDS = 30 * 24 * 3600
+_STATUS = "ansible.legacy.async_status"
+_BOOKKEEPING = ("started", "finished", "ansible_job_id", "results_file", "invocation", "_ansible_no_log", "erased")
+
+
+class AsyncJob:
+    """One run of a module on the host.
+
+    :param action: the action plugin, with its task, connection and loaders.
+    :param task_vars: the variables of the task.
+    """
+
+    def __init__(self, action: t.Any, task_vars: dict[str, t.Any]) -> None:
+        self._action = action
+        self._task_vars = task_vars
+        self._job_id = ""
+        self._result: dict[str, t.Any] | None = None
+
+    def start(self, arguments: dict[str, t.Any]) -> None:
+        """Start the task's module with these arguments."""
+        task = self._action._task
+        before = task.async_val
+        task.async_val = _LIMIT_SECONDS
+        try:
+            started = self._action._execute_module(module_args=arguments, task_vars=self._task_vars, wrap_async=True)
+        finally:
+            task.async_val = before
+        self._job_id = str(started.get("ansible_job_id") or "")
+        if not self._job_id:
+            # The module could not even be started.
+            self._result = dict(started, failed=True)
+
+    def result(self) -> dict[str, t.Any] | None:
+        """Return the module's result, or None while it runs."""
+        if self._result is None:
+            status = self._status("status")
+            if status.get("finished") or status.get("failed"):
+                self._result = {
+                    name: value for name, value in status.items()
+                    if name not in _BOOKKEEPING and not (name.startswith(("stdout", "stderr")) and not value)
+                }
+        return self._result
+
+    def wait(self, seconds: float) -> dict[str, t.Any] | None:
+        """Return the result once the module has ended, None when it has not within that time."""
+        deadline = time.monotonic() + seconds
+        while self.result() is None and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return self._result
+
+    def clean(self) -> None:
+        """Remove the job's file from the host."""
+        if self._job_id and self._result is not None:
+            self._status("cleanup")
+
+    def _status(self, mode: str) -> dict[str, t.Any]:
+        action = self._action
+        task = action._task.copy()
+        task.action = _STATUS
+        task.args = {"jid": self._job_id, "mode": mode}
+        task.async_val = 0
+        task.check_mode = False
+        handler = action._shared_loader_obj.action_loader.get(
+            _STATUS, task=task, connection=action._connection, play_context=action._play_context,
+            loader=action._loader, templar=action._templar, shared_loader_obj=action._shared_loader_obj,
+        )
+        try:
+            return dict(handler.run(task_vars=self._task_vars))
+        finally:
+            handler.cleanup()

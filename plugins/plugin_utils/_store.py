@@ -1,0 +1,324 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: names and behaviour may change in any release.
+
+"""The store: a folder that holds the backup sets of each instance.
+
+A set becomes visible by one rename, after every artifact was read back. Whatever has no valid
+manifest is not a set; it is reported with the reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+import re
+import time
+import typing as t
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
+    InputError,
+    IntegrityError,
+    RecoveryError,
+    StateError,
+)
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import (
+    DirectorySource,
+    as_error,
+    free_bytes,
+    fsync_directory,
+    make_private_directories,
+    write_private,
+)
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import (
+    ID_PATTERN,
+    check_id,
+    check_instance_name,
+    format_utc,
+    new_id,
+)
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PARTIAL_SUFFIX, PartialSet
+
+LATEST = "latest"
+
+_VERIFIED_SUFFIX = ".verified.json"
+_MANIFEST_LIMIT = 512 * 1024 * 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Something in the store that is not a set, and why."""
+
+    name: str
+    reason: str
+    unfinished: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class BackupSet:
+    """A published set: its folder, its manifest, and what was proved of it since."""
+
+    path: str
+    manifest: dict[str, t.Any]
+    verified: list[dict[str, t.Any]]
+
+    @property
+    def set_id(self) -> str:
+        """The id, which is also the folder's name."""
+        return str(self.manifest["id"])
+
+    @property
+    def size(self) -> int:
+        """Stored bytes of all artifacts."""
+        return sum(artifact["size"] for artifact in self.manifest["artifacts"])
+
+
+class DirectoryStore:
+    """The sets of one instance.
+
+    :param root: the store's folder on the controller.
+    :param instance: name of the instance.
+    """
+
+    def __init__(self, root: str, instance: str) -> None:
+        self.root = os.path.abspath(os.path.expanduser(root))
+        self.instance = check_instance_name(instance)
+        self.path = os.path.join(self.root, self.instance)
+
+    def open(self, now: datetime.datetime, entropy: bytes, pid: int) -> PartialSet:
+        """Start a set, after clearing unfinished ones whose run is dead.
+
+        :raises RecoveryError: when the store cannot be written.
+        """
+        make_private_directories(self.path)
+        if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
+            raise InputError("The store %s cannot be written by this user" % self.path,
+                             "Check owner and mode of the folder, or choose another store")
+        self.clear_dead()
+        names = [name[:len("20260101T000000Z-0000")] for name in os.listdir(self.path)]
+        newest = max((name for name in names if re.fullmatch(ID_PATTERN, name)), default="")
+        set_id = new_id(now, entropy, after=newest if newest[:16] >= new_id(now, entropy)[:16] else "")
+        return PartialSet.create(os.path.join(self.path, set_id + PARTIAL_SUFFIX), now, pid)
+
+    def partial(self, set_id: str) -> PartialSet:
+        """Return the unfinished set of that id.
+
+        :raises StateError: when there is none.
+        """
+        return PartialSet(os.path.join(self.path, check_id(set_id) + PARTIAL_SUFFIX)).require()
+
+    def clear_dead(self) -> list[str]:
+        """Remove unfinished sets that no living run writes and return their names."""
+        removed = []
+        for name in self._names():
+            if re.fullmatch(ID_PATTERN + re.escape(PARTIAL_SUFFIX), name):
+                partial = PartialSet(os.path.join(self.path, name))
+                if not partial.alive():
+                    partial.discard()
+                    removed.append(name)
+        return removed
+
+    def free(self) -> int:
+        """Return the bytes that may still be written."""
+        return free_bytes(self.path)
+
+    def list_sets(self) -> tuple[list[BackupSet], list[Problem]]:
+        """Return the sets, newest first, and everything that is not one."""
+        sets: list[BackupSet] = []
+        problems: list[Problem] = []
+        for name in sorted(self._names(), reverse=True):
+            if name.endswith(_VERIFIED_SUFFIX) and re.fullmatch(ID_PATTERN, name[: -len(_VERIFIED_SUFFIX)]):
+                continue
+            if re.fullmatch(ID_PATTERN + re.escape(PARTIAL_SUFFIX), name):
+                alive = PartialSet(os.path.join(self.path, name)).alive()
+                reason = "being written" if alive else "interrupted; the next backup removes it"
+                problems.append(Problem(name, reason, unfinished=True))
+                continue
+            try:
+                sets.append(self._load(name))
+            except RecoveryError as exc:
+                problems.append(Problem(name, exc.cause))
+        return sets, problems
+
+    def get(self, set_id: str) -> BackupSet:
+        """Return one set by its id, or the newest one for C(latest).
+
+        :raises InputError: when there is no such set.
+        :raises IntegrityError: when it is damaged.
+        """
+        if set_id != LATEST:
+            name = check_id(set_id)
+            if not os.path.isdir(os.path.join(self.path, name)):
+                raise InputError("There is no backup set %s of instance %s in %s" % (name, self.instance, self.root),
+                                 self._available(), "ansible-playbook authentik_ops.recovery.list")
+            return self._load(name)
+        sets, _problems = self.list_sets()
+        if not sets:
+            raise InputError("There is no backup set of instance %s in %s" % (self.instance, self.root),
+                             self._available(), "ansible-playbook authentik_ops.recovery.list")
+        return sets[0]
+
+    def source(self, backup_set: BackupSet) -> DirectorySource:
+        """Return what reads and compares the artifacts of a set."""
+        return DirectorySource(backup_set.path, backup_set.manifest["artifacts"])
+
+    def verify(self, backup_set: BackupSet, now: datetime.datetime) -> dict[str, t.Any]:
+        """Read every artifact, compare it with the manifest, and record the outcome beside the set.
+
+        :returns: the record, with C(level), C(time), C(ok), C(artifacts), C(bytes), C(seconds).
+        :raises IntegrityError: when one differs; that is recorded too.
+        """
+        begin = time.monotonic()
+        record: dict[str, t.Any] = {"level": "checksums", "time": format_utc(now), "ok": True}
+        try:
+            read_back(self.source(backup_set), backup_set.manifest["artifacts"])
+            _check_sums(backup_set)
+        except RecoveryError as exc:
+            record.update(ok=False, error=exc.cause)
+            self._save_verified(backup_set.set_id, record)
+            raise
+        record.update(artifacts=len(backup_set.manifest["artifacts"]), bytes=backup_set.size,
+                      seconds=round(time.monotonic() - begin, 3))
+        self._save_verified(backup_set.set_id, record)
+        return record
+
+    def publish(self, partial: PartialSet, manifest: dict[str, t.Any], now: datetime.datetime) -> BackupSet:
+        """Make the set visible: artifacts read back, SHA256SUMS, manifest, then one rename.
+
+        :raises RecoveryError: when anything is not as the manifest says; nothing is visible then.
+        """
+        begin = time.monotonic()
+        _manifest.validate(manifest)
+        listed = sorted(artifact["path"] for artifact in manifest["artifacts"])
+        found = partial.files()
+        if listed != found:
+            raise IntegrityError("The unfinished set holds %s; its components recorded %s"
+                                 % (", ".join(found) or "nothing", ", ".join(listed) or "nothing"))
+        read_back(DirectorySource(partial.path, manifest["artifacts"]), manifest["artifacts"])
+        write_private(os.path.join(partial.path, _manifest.SUMS_NAME), sums_text(manifest["artifacts"]), 0o400)
+        partial.drop_working_files()
+        write_private(os.path.join(partial.path, _manifest.MANIFEST_NAME), _manifest.dump(manifest), 0o400)
+        final = os.path.join(self.path, partial.set_id)
+        try:
+            os.rename(partial.path, final)
+            fsync_directory(self.path)
+        except OSError as exc:
+            raise as_error("publish the backup set", final, exc) from exc
+        self._save_verified(partial.set_id, {
+            "level": "checksums", "time": format_utc(now), "ok": True, "artifacts": len(listed),
+            "bytes": sum(artifact["size"] for artifact in manifest["artifacts"]),
+            "seconds": round(time.monotonic() - begin, 3),
+        })
+        return self._load(partial.set_id)
+
+    def _names(self) -> list[str]:
+        try:
+            return [name for name in os.listdir(self.path) if not name.startswith(".")]
+        except FileNotFoundError:
+            return []
+        except OSError as exc:
+            raise as_error("list the store", self.path, exc) from exc
+
+    def _available(self) -> str:
+        sets, problems = self.list_sets()
+        if not sets and not problems:
+            return "The store holds nothing of this instance: check the store's path and the instance's name"
+        text = "Sets: %s" % (", ".join(one.set_id for one in sets[:5]) or "none")
+        if problems:
+            text += "; not usable: %s" % ", ".join("%s (%s)" % (one.name, one.reason) for one in problems[:5])
+        return text
+
+    def _load(self, name: str) -> BackupSet:
+        path = os.path.join(self.path, name)
+        if not re.fullmatch(ID_PATTERN, name) or not os.path.isdir(path):
+            raise StateError("%s is not a backup set" % path)
+        manifest = _manifest.load(_read_manifest(path))
+        if manifest["id"] != name or manifest["instance"]["name"] != self.instance:
+            owner = "%s/%s" % (manifest["instance"]["name"], manifest["id"])
+            raise IntegrityError("The manifest in %s is that of %s" % (path, owner))
+        for artifact in manifest["artifacts"]:
+            _check_stored_size(path, artifact)
+        verified = self._verified(name)
+        failed = [record for record in verified if not record.get("ok")]
+        if failed:
+            raise IntegrityError("Its last verification failed: %s" % failed[0].get("error"))
+        return BackupSet(path, manifest, verified)
+
+    def _verified(self, set_id: str) -> list[dict[str, t.Any]]:
+        try:
+            with open(os.path.join(self.path, set_id + _VERIFIED_SUFFIX), encoding="ascii") as record:
+                return list(json.load(record)["checks"])
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, KeyError, TypeError):
+            # What cannot be read proves nothing.
+            return []
+
+    def _save_verified(self, set_id: str, record: dict[str, t.Any]) -> None:
+        checks = [check for check in self._verified(set_id) if check.get("level") != record["level"]] + [record]
+        content = json.dumps({"id": set_id, "checks": checks}, indent=1, sort_keys=True).encode("ascii")
+        write_private(os.path.join(self.path, set_id + _VERIFIED_SUFFIX), content + b"\n")
+
+
+def sums_text(artifacts: t.Iterable[dict[str, t.Any]]) -> bytes:
+    """Return what C(sha256sum -c) accepts; paths have no character that it would escape."""
+    return "".join("%s  %s\n" % (artifact["sha256"], artifact["path"]) for artifact in artifacts).encode("utf-8")
+
+
+def read_back(source: DirectorySource, artifacts: t.Iterable[dict[str, t.Any]]) -> None:
+    """Read each artifact from disk to its end.
+
+    :raises IntegrityError: when one differs from its record.
+    """
+    for artifact in artifacts:
+        _forget_cache(os.path.join(source.src, artifact["path"]))
+        with source.artifact(artifact["path"]) as inp:
+            inp.drain()
+
+
+def _forget_cache(path: str) -> None:
+    """Let the next read come from the disk rather than from memory, where the system allows it."""
+    try:
+        with open(path, "rb") as artifact:
+            os.posix_fadvise(artifact.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    except OSError:
+        # Reading it will tell what is wrong.
+        return
+
+
+def _read_manifest(path: str) -> bytes:
+    name = os.path.join(path, _manifest.MANIFEST_NAME)
+    try:
+        with open(name, "rb") as manifest:
+            return manifest.read(_MANIFEST_LIMIT)
+    except FileNotFoundError as exc:
+        raise IntegrityError("There is no manifest in %s" % path, "The set is not complete: use another one") from exc
+    except OSError as exc:
+        raise as_error("read", name, exc) from exc
+
+
+def _check_stored_size(path: str, artifact: dict[str, t.Any]) -> None:
+    full = os.path.join(path, artifact["path"])
+    try:
+        size = os.lstat(full).st_size
+    except OSError as exc:
+        raise IntegrityError("The artifact %s is missing" % full, "The set is damaged: use another one") from exc
+    if size != artifact["size"]:
+        raise IntegrityError("%s holds %d bytes; %d were recorded" % (full, size, artifact["size"]),
+                             "The set is damaged: use another one")
+
+
+def _check_sums(backup_set: BackupSet) -> None:
+    name = os.path.join(backup_set.path, _manifest.SUMS_NAME)
+    try:
+        with open(name, "rb") as sums:
+            same = sums.read() == sums_text(backup_set.manifest["artifacts"])
+    except OSError as exc:
+        raise IntegrityError("%s cannot be read: %s" % (name, exc.strerror)) from exc
+    if not same:
+        raise IntegrityError("%s does not say what the manifest says" % name)
