@@ -38,13 +38,9 @@ _STDERR_KEPT = 64 * 1024
 _STDERR_LINES_SHOWN = 12
 _KILL_GRACE_SECONDS = 3.0
 _PR_SET_PDEATHSIG = 1
-_PACKAGES = {
-    "zstd": "zstd",
-    "pg_dump": "the PostgreSQL client programs (postgresql-client on Debian, postgresql on RHEL)",
-    "pg_dumpall": "the PostgreSQL client programs (postgresql-client on Debian, postgresql on RHEL)",
-    "pg_restore": "the PostgreSQL client programs (postgresql-client on Debian, postgresql on RHEL)",
-    "psql": "the PostgreSQL client programs (postgresql-client on Debian, postgresql on RHEL)",
-}
+_CLIENT_PACKAGE = "the PostgreSQL client programs (postgresql-client on Debian, postgresql on RHEL)"
+_PACKAGES = dict.fromkeys(("pg_dump", "pg_dumpall", "pg_restore", "psql"), _CLIENT_PACKAGE)
+_PACKAGES["zstd"] = "zstd"
 
 
 class Completed(NamedTuple):
@@ -237,6 +233,11 @@ class Pipeline:
             self.finish(timeout=_KILL_GRACE_SECONDS)
             raise ToolError("%s stopped reading before the end of its input" % show(self._commands[0].argv)) from exc
         self._abort()
+
+    def kill(self) -> None:
+        """Kill every program at once, from any thread; :meth:`finish` then tells so."""
+        if self._children and not self._finished:
+            _signal(self._children[0].pid, [], signal.SIGKILL)
 
     def _ended(self) -> list[Completed]:
         return [

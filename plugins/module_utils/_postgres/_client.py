@@ -113,6 +113,10 @@ class Session(abc.ABC):
     def close(self) -> None:
         """End the session; an open transaction is rolled back."""
 
+    @abc.abstractmethod
+    def cancel(self) -> None:
+        """Make a statement that another thread waits for fail; the session is of no further use."""
+
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """Return the rows of one SELECT as dicts.
 
@@ -209,6 +213,9 @@ class _PsycopgSession(Session):
             primary = diagnostics.message_primary if diagnostics is not None else None
             raise _query_error(primary or str(exc), exc.pgcode or "") from exc
 
+    def cancel(self) -> None:
+        self._connection.cancel()
+
     def close(self) -> None:
         self._connection.close()
 
@@ -276,10 +283,13 @@ class _PsqlSession(Session):
     def _lost(self) -> RecoveryError:
         """psql ended by itself: it never got a connection, or lost it."""
         ended = self._psql.finish(timeout=_END_SECONDS, check=False)
-        said = re.sub(r"^psql: (error: )?", "", _process.last_lines(ended[0].stderr))
+        said = re.sub(r"^psql: (error: )?", "", _process.last_lines(ended[0].stderr, 5))
         if self._connected:
             return QueryError("the connection to PostgreSQL was lost: %s" % said, hint=_LOST_HINT)
         return connect_error(self._settings, self._database, said or "psql ended without saying why")
+
+    def cancel(self) -> None:
+        self._psql.kill()
 
     def close(self) -> None:
         with self._stack:
