@@ -78,18 +78,23 @@ def id_time(set_id: str) -> datetime.datetime:
     return datetime.datetime.strptime(check_id(set_id)[:16], _ID_TIME).replace(tzinfo=datetime.timezone.utc)
 
 
+def is_id(text: str) -> bool:
+    """Tell whether the text is an id: the right form and a moment that exists."""
+    if re.fullmatch(ID_PATTERN, text) is None:
+        return False
+    try:
+        datetime.datetime.strptime(text[:16], _ID_TIME)
+    except ValueError:
+        return False
+    return True
+
+
 def check_id(text: str) -> str:
     """Return the id unchanged.
 
     :raises InputError: when it is not an id, and therefore could name another path than a set.
     """
-    valid = re.fullmatch(ID_PATTERN, text) is not None
-    if valid:
-        try:
-            datetime.datetime.strptime(text[:16], _ID_TIME)
-        except ValueError:
-            valid = False
-    if not valid:
+    if not is_id(text):
         raise InputError(
             "%r is not the id of a backup set" % text,
             "An id looks like 20261122T031500Z-7f3a; no path and no other name is accepted",

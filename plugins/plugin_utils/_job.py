@@ -30,8 +30,8 @@ class AsyncJob:
         self._job_id = ""
         self._result: dict[str, t.Any] | None = None
 
-    def start(self, arguments: dict[str, t.Any]) -> None:
-        """Start the task's module with these arguments."""
+    def start(self, arguments: dict[str, t.Any]) -> bool:
+        """Start the task's module with these arguments; when it could not be started the result says why."""
         task = self._action._task
         before = task.async_val
         task.async_val = _LIMIT_SECONDS
@@ -41,8 +41,8 @@ class AsyncJob:
             task.async_val = before
         self._job_id = str(started.get("ansible_job_id") or "")
         if not self._job_id:
-            # The module could not even be started.
             self._result = dict(started, failed=True)
+        return bool(self._job_id)
 
     def result(self) -> dict[str, t.Any] | None:
         """Return the module's result, or None while it runs."""

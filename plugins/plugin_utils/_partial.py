@@ -21,7 +21,6 @@ import typing as t
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     InputError,
     IntegrityError,
-    StateError,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import (
     BLOCK,
@@ -98,18 +97,6 @@ class PartialSet:
             shutil.rmtree(path, ignore_errors=True)
             raise
         return cls(path)
-
-    def require(self) -> PartialSet:
-        """Return the set itself when it is there.
-
-        :raises StateError: when it was published, discarded or never opened.
-        """
-        if not os.path.isdir(self.path):
-            raise StateError(
-                "There is no unfinished backup set %s" % self.path,
-                "Open one with authentik_backup_set (state=open) and use the id that it returns",
-            )
-        return self
 
     @property
     def started(self) -> datetime.datetime:

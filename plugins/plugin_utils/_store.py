@@ -40,6 +40,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
     check_id,
     check_instance_name,
     format_utc,
+    is_id,
     new_id,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PARTIAL_SUFFIX, PartialSet
@@ -100,17 +101,35 @@ class DirectoryStore:
             raise InputError("The store %s cannot be written by this user" % self.path,
                              "Check owner and mode of the folder, or choose another store")
         self.clear_dead()
-        names = [name[:len("20260101T000000Z-0000")] for name in os.listdir(self.path)]
-        newest = max((name for name in names if re.fullmatch(ID_PATTERN, name)), default="")
-        set_id = new_id(now, entropy, after=newest if newest[:16] >= new_id(now, entropy)[:16] else "")
+        set_id = self.propose(now, entropy)
         return PartialSet.create(os.path.join(self.path, set_id + PARTIAL_SUFFIX), now, pid)
+
+    def propose(self, now: datetime.datetime, entropy: bytes) -> str:
+        """Return an id for a new set: it sorts after all that are there, even when the clock went back."""
+        ids = {name[: len("20260101T000000Z-0000")] for name in self._names()}
+        return new_id(now, entropy, after=max(filter(is_id, ids), default=""))
 
     def partial(self, set_id: str) -> PartialSet:
         """Return the unfinished set of that id.
 
-        :raises StateError: when there is none.
+        :raises StateError: when it was published, discarded or never opened.
         """
-        return PartialSet(os.path.join(self.path, check_id(set_id) + PARTIAL_SUFFIX)).require()
+        found = self.unfinished(set_id)
+        if found is None:
+            raise StateError(
+                "There is no unfinished backup set %s in %s" % (set_id, self.path),
+                "Open one with authentik_backup_set (state=open) and use the id that it returns",
+            )
+        return found
+
+    def unfinished(self, set_id: str) -> PartialSet | None:
+        """Return the unfinished set of that id, None when there is none."""
+        path = os.path.join(self.path, check_id(set_id) + PARTIAL_SUFFIX)
+        return PartialSet(path) if os.path.isdir(path) else None
+
+    def published(self, set_id: str) -> bool:
+        """Tell whether a set of that id is visible."""
+        return os.path.isdir(os.path.join(self.path, check_id(set_id)))
 
     def clear_dead(self) -> list[str]:
         """Remove unfinished sets that no living run writes and return their names."""
@@ -127,8 +146,11 @@ class DirectoryStore:
         """Return the bytes that may still be written."""
         return free_bytes(self.path)
 
-    def list_sets(self) -> tuple[list[BackupSet], list[Problem]]:
-        """Return the sets, newest first, and everything that is not one."""
+    def list_sets(self, recheck: bool = False) -> tuple[list[BackupSet], list[Problem]]:
+        """Return the sets, newest first, and everything that is not one.
+
+        :param recheck: take sets whose last verification failed as sets, because they will be verified again.
+        """
         sets: list[BackupSet] = []
         problems: list[Problem] = []
         for name in sorted(self._names(), reverse=True):
@@ -140,14 +162,15 @@ class DirectoryStore:
                 problems.append(Problem(name, reason, unfinished=True))
                 continue
             try:
-                sets.append(self._load(name))
+                sets.append(self._load(name, recheck))
             except RecoveryError as exc:
                 problems.append(Problem(name, exc.cause))
         return sets, problems
 
-    def get(self, set_id: str) -> BackupSet:
+    def get(self, set_id: str, recheck: bool = False) -> BackupSet:
         """Return one set by its id, or the newest one for C(latest).
 
+        :param recheck: as in :meth:`list_sets`.
         :raises InputError: when there is no such set.
         :raises IntegrityError: when it is damaged.
         """
@@ -156,7 +179,7 @@ class DirectoryStore:
             if not os.path.isdir(os.path.join(self.path, name)):
                 raise InputError("There is no backup set %s of instance %s in %s" % (name, self.instance, self.root),
                                  self._available(), "ansible-playbook authentik_ops.recovery.list")
-            return self._load(name)
+            return self._load(name, recheck)
         sets, _problems = self.list_sets()
         if not sets:
             raise InputError("There is no backup set of instance %s in %s" % (self.instance, self.root),
@@ -167,9 +190,10 @@ class DirectoryStore:
         """Return what reads and compares the artifacts of a set."""
         return DirectorySource(backup_set.path, backup_set.manifest["artifacts"])
 
-    def verify(self, backup_set: BackupSet, now: datetime.datetime) -> dict[str, t.Any]:
+    def verify(self, backup_set: BackupSet, now: datetime.datetime, record_it: bool = True) -> dict[str, t.Any]:
         """Read every artifact, compare it with the manifest, and record the outcome beside the set.
 
+        :param record_it: False leaves the store as it is.
         :returns: the record, with C(level), C(time), C(ok), C(artifacts), C(bytes), C(seconds).
         :raises IntegrityError: when one differs; that is recorded too.
         """
@@ -180,11 +204,13 @@ class DirectoryStore:
             _check_sums(backup_set)
         except RecoveryError as exc:
             record.update(ok=False, error=exc.cause)
-            self._save_verified(backup_set.set_id, record)
+            if record_it:
+                self._save_verified(backup_set.set_id, record)
             raise
         record.update(artifacts=len(backup_set.manifest["artifacts"]), bytes=backup_set.size,
                       seconds=round(time.monotonic() - begin, 3))
-        self._save_verified(backup_set.set_id, record)
+        if record_it:
+            self._save_verified(backup_set.set_id, record)
         return record
 
     def publish(self, partial: PartialSet, manifest: dict[str, t.Any], now: datetime.datetime) -> BackupSet:
@@ -233,7 +259,7 @@ class DirectoryStore:
             text += "; not usable: %s" % ", ".join("%s (%s)" % (one.name, one.reason) for one in problems[:5])
         return text
 
-    def _load(self, name: str) -> BackupSet:
+    def _load(self, name: str, recheck: bool = False) -> BackupSet:
         path = os.path.join(self.path, name)
         if not re.fullmatch(ID_PATTERN, name) or not os.path.isdir(path):
             raise StateError("%s is not a backup set" % path)
@@ -245,7 +271,7 @@ class DirectoryStore:
             _check_stored_size(path, artifact)
         verified = self._verified(name)
         failed = [record for record in verified if not record.get("ok")]
-        if failed:
+        if failed and not recheck:
             raise IntegrityError("Its last verification failed: %s" % failed[0].get("error"))
         return BackupSet(path, manifest, verified)
 

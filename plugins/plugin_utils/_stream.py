@@ -39,6 +39,8 @@ _SHORTEST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 # A silent spool may mean a long computation or a killed module: asking costs about half a second.
 _ASK_AFTER_SECONDS = 15.0
+# A module that refuses its options never touches the spool.
+_ASK_AT_START_SECONDS = 1.5
 _TEMPORARY = "authentik_recovery-"
 
 
@@ -74,7 +76,8 @@ def drive(remote: RemoteSpool, job: AsyncJob, pump: Pump, beat: t.Callable[[], N
             continue
         if look.state is not None and look.state["done"]:
             break
-        if time.monotonic() - asked > _ASK_AFTER_SECONDS:
+        patience = _ASK_AT_START_SECONDS if look.state is None else _ASK_AFTER_SECONDS
+        if time.monotonic() - asked > patience:
             asked = time.monotonic()
             if job.result() is not None and not pump.step(remote.look(pump.finished_files())):
                 break

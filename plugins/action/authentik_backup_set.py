@@ -1,0 +1,102 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Opens, publishes and discards backup sets in the store on the controller."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import RecoveryError, StateError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import format_bytes
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._facts import created_by, instance_facts
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import playbook_pid
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+
+_SPEC: dict[str, t.Any] = {
+    "store": {"type": "path", "required": True},
+    "instance": {"type": "str", "required": True},
+    "state": {"type": "str", "required": True, "choices": ["open", "published", "discarded"]},
+    "id": {"type": "str"},
+    "instance_facts": {"type": "dict", "default": {}},
+}
+
+
+class ActionModule(ActionBase):
+    """Works on the controller; the host is not contacted."""
+
+    TRANSFERS_FILES = False
+    _supports_async = False
+    _supports_check_mode = True
+
+    def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Run the task and return its result."""
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        _checked, options = self.validate_argument_spec(
+            _SPEC, required_if=[("state", "published", ["id"]), ("state", "discarded", ["id"])])
+        try:
+            store = DirectoryStore(options["store"], options["instance"])
+            now = datetime.datetime.now(datetime.UTC)
+            work = {"open": self._open, "published": self._publish, "discarded": self._discard}[options["state"]]
+            result.update(work(store, options, now))
+        except RecoveryError as exc:
+            result.update(exc.as_result(), failed=True)
+        return result
+
+    def _open(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
+        if self._task.check_mode:
+            set_id, free = store.propose(now, os.urandom(2)), store.free()
+            return {"changed": True, "id": set_id, "path": os.path.join(store.path, set_id), "free_bytes": free,
+                    "msg": "Would open backup set %s; %s are free in the store" % (set_id, format_bytes(free))}
+        partial = store.open(now, os.urandom(2), playbook_pid())
+        free = store.free()
+        return {"changed": True, "id": partial.set_id, "path": os.path.join(store.path, partial.set_id),
+                "free_bytes": free,
+                "msg": "Opened backup set %s; %s are free in the store" % (partial.set_id, format_bytes(free))}
+
+    def _publish(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
+        set_id = options["id"]
+        if self._task.check_mode:
+            return {"changed": True, "id": set_id, "msg": "Would publish backup set %s" % set_id}
+        if store.published(set_id):
+            return dict(_described(store.get(set_id)), changed=False, msg="Backup set %s is published" % set_id)
+        partial = store.partial(set_id)
+        records = partial.records()
+        if not records:
+            raise StateError("No component was saved into backup set %s" % set_id,
+                             "Run the producers with backup_set before it is published")
+        components = {name: saved["record"] for name, saved in records.items()}
+        manifest = _manifest.build(
+            set_id,
+            instance_facts(options["instance"], options["instance_facts"], components),
+            partial.started,
+            now,
+            created_by(),
+            [artifact for saved in records.values() for artifact in saved["artifacts"]],
+            components,
+        )
+        backup_set = store.publish(partial, manifest, now)
+        message = "Published backup set %s: %s in %d artifacts, all read back" % (
+            set_id, format_bytes(backup_set.size), len(manifest["artifacts"]))
+        return dict(_described(backup_set), changed=True, msg=message)
+
+    def _discard(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
+        set_id = options["id"]
+        partial = store.unfinished(set_id)
+        if partial is None:
+            return {"changed": False, "id": set_id, "msg": "There is no unfinished backup set %s" % set_id}
+        if not self._task.check_mode:
+            partial.discard()
+        return {"changed": True, "id": set_id, "msg": "Discarded the unfinished backup set %s" % set_id}
+
+
+def _described(backup_set: t.Any) -> dict[str, t.Any]:
+    return {"id": backup_set.set_id, "path": backup_set.path, "size": backup_set.size,
+            "seconds": backup_set.manifest["seconds"], "components": sorted(backup_set.manifest["components"]),
+            "artifacts": backup_set.manifest["artifacts"]}

@@ -1,0 +1,91 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Lists, describes and verifies the backup sets of the store on the controller."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import RecoveryError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import (
+    format_bytes,
+    format_duration,
+    id_time,
+)
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import BackupSet, DirectoryStore, Problem
+
+_SPEC: dict[str, t.Any] = {
+    "store": {"type": "path", "required": True},
+    "instance": {"type": "str", "required": True},
+    "backup_id": {"type": "str"},
+    "verify": {"type": "bool", "default": False},
+}
+
+
+class ActionModule(ActionBase):
+    """Works on the controller; the host is not contacted."""
+
+    TRANSFERS_FILES = False
+    _supports_async = False
+    _supports_check_mode = True
+
+    def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Run the task and return its result."""
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        _checked, options = self.validate_argument_spec(_SPEC)
+        try:
+            store = DirectoryStore(options["store"], options["instance"])
+            now = datetime.datetime.now(datetime.UTC)
+            work = self._one if options["backup_id"] else self._all
+            result.update(work(store, options, now), changed=False)
+        except RecoveryError as exc:
+            result.update(exc.as_result(), failed=True)
+        return result
+
+    def _one(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
+        backup_set = store.get(options["backup_id"], recheck=options["verify"])
+        if options["verify"]:
+            store.verify(backup_set, now, record_it=not self._task.check_mode)
+            backup_set = store.get(backup_set.set_id)
+        return {"sets": [described(backup_set, now)], "problems": [], "manifest": backup_set.manifest}
+
+    def _all(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
+        sets, problems = store.list_sets(recheck=options["verify"])
+        if options["verify"]:
+            failed = []
+            for backup_set in sets:
+                try:
+                    store.verify(backup_set, now, record_it=not self._task.check_mode)
+                except RecoveryError as exc:
+                    failed.append(Problem(backup_set.set_id, exc.cause))
+            damaged = {problem.name for problem in failed}
+            sets = [store.get(one.set_id, recheck=True) for one in sets if one.set_id not in damaged]
+            problems += failed
+        return {"sets": [described(backup_set, now) for backup_set in sets],
+                "problems": [dataclasses.asdict(problem) for problem in problems]}
+
+
+def described(backup_set: BackupSet, now: datetime.datetime) -> dict[str, t.Any]:
+    """Return what a list shows of a set."""
+    manifest = backup_set.manifest
+    age = max(int((now - id_time(backup_set.set_id)).total_seconds()), 0)
+    version = manifest["instance"]["authentik_version"]
+    proved = [check for check in backup_set.verified if check.get("ok")]
+    return {
+        "id": backup_set.set_id,
+        "path": backup_set.path,
+        "age_seconds": age,
+        "age": format_duration(age),
+        "authentik_version": version["value"] if version else None,
+        "size": backup_set.size,
+        "size_text": format_bytes(backup_set.size),
+        "components": [name for name in sorted(manifest["components"]) if manifest["components"][name]["artifacts"]],
+        "seconds": manifest["seconds"],
+        "verified": [{"level": check["level"], "time": check["time"]} for check in proved],
+    }

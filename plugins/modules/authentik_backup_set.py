@@ -1,0 +1,126 @@
+#!/usr/bin/python
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: authentik_backup_set
+short_description: Opens, publishes and discards backup sets of authentik in a store on the controller
+version_added: "1.0.0"
+description:
+  - A backup set is opened, filled by the producing modules through their O(ignore:backup_set) option, and published.
+  - Until it is published it lies in C(<store>/<instance>/<id>.partial) and no list shows it. Publishing reads every
+    artifact back, writes C(SHA256SUMS) and C(manifest.json), and makes the set visible by one rename.
+  - Unfinished sets of runs that were killed are removed when the next set is opened.
+options:
+  store:
+    description: Folder on the controller that holds all backup sets. It is made when it does not exist.
+    type: path
+    required: true
+  instance:
+    description: Name of the instance. Letters, digits, V(.), V(_) and V(-); no slash, no leading V(.).
+    type: str
+    required: true
+  state:
+    description:
+      - With V(open) a new set is started and its id returned.
+      - With V(published) the component records are merged into the manifest and the set becomes visible.
+      - With V(discarded) an unfinished set is removed. A published set is never touched.
+    type: str
+    required: true
+    choices: [open, published, discarded]
+  id:
+    description: Id of the set. Required unless O(state=open).
+    type: str
+  instance_facts:
+    description:
+      - What the manifest says about the instance. It may hold C(deployment), C(authentik_version) (with C(value) and
+        C(source)), C(train), C(install_id_sha256) and C(secret_key_fingerprint).
+      - Facts that are left out are taken from the component records where these hold them.
+      - Used with O(state=published).
+    type: dict
+    default: {}
+attributes:
+  action:
+    description: Runs on the controller through an action plugin; the host is not contacted.
+    support: full
+  check_mode:
+    description: Can run without changing anything and says what it would do.
+    support: full
+  diff_mode:
+    description: Returns what has changed in diff mode.
+    support: none
+    details: A set is made of artifacts whose bytes are no text to compare.
+  idempotent:
+    description: Running it twice in a row changes nothing the second time.
+    support: partial
+    details: Every O(state=open) starts a new set. The other states are idempotent.
+author:
+  - The authentik_ops.recovery contributors (@authentik-ops)
+"""
+
+EXAMPLES = r"""
+- name: Open a backup set
+  authentik_ops.recovery.authentik_backup_set:
+    store: /srv/backups
+    instance: sso
+    state: open
+  register: backup_set
+
+- name: Save the database into it
+  authentik_ops.recovery.authentik_pg_dump:
+    backup_set:
+      store: /srv/backups
+      instance: sso
+      id: "{{ backup_set.id }}"
+
+- name: Publish it
+  authentik_ops.recovery.authentik_backup_set:
+    store: /srv/backups
+    instance: sso
+    state: published
+    id: "{{ backup_set.id }}"
+    instance_facts:
+      deployment: host
+"""
+
+RETURN = r"""
+id:
+  description: Id of the set.
+  returned: success
+  type: str
+  sample: 20261122T031500Z-7f3a
+path:
+  description: Folder of the set once it is published.
+  returned: with O(state=open) and O(state=published)
+  type: str
+free_bytes:
+  description: Bytes that may still be written in the store.
+  returned: with O(state=open)
+  type: int
+size:
+  description: Stored bytes of all artifacts.
+  returned: with O(state=published)
+  type: int
+seconds:
+  description: Seconds from opening to publishing.
+  returned: with O(state=published)
+  type: float
+components:
+  description: Names of the components in the set.
+  returned: with O(state=published)
+  type: list
+  elements: str
+artifacts:
+  description: The manifest's entries of the artifacts.
+  returned: with O(state=published)
+  type: list
+  elements: dict
+msg:
+  description: What was done.
+  returned: always
+  type: str
+"""

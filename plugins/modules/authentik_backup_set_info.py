@@ -1,0 +1,118 @@
+#!/usr/bin/python
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: authentik_backup_set_info
+short_description: Lists, describes and verifies backup sets of authentik in a store on the controller
+version_added: "1.0.0"
+description:
+  - Lists the backup sets of an instance, newest first, or returns one with its whole manifest.
+  - Only a set with a valid manifest, all artifacts in their recorded size and no failed verification is listed.
+    Everything else in the store is returned under RV(problems) with the reason.
+options:
+  store:
+    description: Folder on the controller that holds all backup sets.
+    type: path
+    required: true
+  instance:
+    description: Name of the instance. Letters, digits, V(.), V(_) and V(-); no slash, no leading V(.).
+    type: str
+    required: true
+  backup_id:
+    description:
+      - Id of one set, or V(latest) for the newest one. Its manifest is returned too.
+      - It is an error when there is no such set or when it is damaged.
+    type: str
+  verify:
+    description:
+      - Read every artifact to its end and compare size and checksum with the manifest.
+      - What was proved, or failed, is recorded in C(<id>.verified.json) beside the set, except in check mode.
+    type: bool
+    default: false
+attributes:
+  action:
+    description: Runs on the controller through an action plugin; the host is not contacted.
+    support: full
+  check_mode:
+    description: Can run without changing anything.
+    support: full
+  diff_mode:
+    description: Returns what has changed in diff mode.
+    support: N/A
+    details: No set is changed.
+  idempotent:
+    description: Running it twice in a row changes nothing the second time.
+    support: full
+author:
+  - The authentik_ops.recovery contributors (@authentik-ops)
+"""
+
+EXAMPLES = r"""
+- name: List the sets
+  authentik_ops.recovery.authentik_backup_set_info:
+    store: /srv/backups
+    instance: sso
+  register: list
+
+- name: Prove that the newest set is whole
+  authentik_ops.recovery.authentik_backup_set_info:
+    store: /srv/backups
+    instance: sso
+    backup_id: latest
+    verify: true
+"""
+
+RETURN = r"""
+sets:
+  description: The sets, newest first; one with O(backup_id).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: Id of the set.
+      type: str
+    path:
+      description: Its folder.
+      type: str
+    age:
+      description: Its age as text.
+      type: str
+    age_seconds:
+      description: Its age in seconds.
+      type: int
+    authentik_version:
+      description: Version of authentik when it was made, null when it could not be found.
+      type: str
+    size:
+      description: Stored bytes of all artifacts.
+      type: int
+    size_text:
+      description: The size as text.
+      type: str
+    components:
+      description: Components of which the set holds artifacts.
+      type: list
+      elements: str
+    seconds:
+      description: Seconds that the backup took.
+      type: float
+    verified:
+      description: What was proved of it, each with C(level) and C(time).
+      type: list
+      elements: dict
+problems:
+  description: What lies in the store and is not a set, each with C(name), C(reason) and C(unfinished).
+  returned: success
+  type: list
+  elements: dict
+manifest:
+  description: The whole manifest.
+  returned: with O(backup_id)
+  type: dict
+"""
