@@ -37,6 +37,10 @@ _LOGIN_HINTS = {
     "NOPERM": "The ACL user may not do this: grant it, or give a user that may in redis_username.",
     "LOADING": "The server is still reading its data from disk; run again when `INFO persistence` says loading:0.",
     "MASTERDOWN": "This is a replica that lost its primary and serves no data; name the primary in redis_host.",
+    "OOM": "The server's memory limit is reached: raise maxmemory (CONFIG SET maxmemory) or free memory.",
+    "MISCONF": "The server refuses writes because its own saves fail; its log says why (mostly a full disk).",
+    "READONLY": "This is a read-only replica; name the primary in redis_host.",
+    "NOREPLICAS": "The server refuses writes while it has too few replicas (min-replicas-to-write).",
     "DENIED": "The server is in protected mode: it takes no password-less logins from other hosts.",
 }
 
@@ -90,7 +94,9 @@ class Client:
         self.set_timeout(reply_seconds)
         try:
             self._login(settings)
-            self.select(settings.db if database is None else database)
+            wanted = settings.db if database is None else database
+            if wanted:
+                self.select(wanted)
         except BaseException:
             self.close()
             raise

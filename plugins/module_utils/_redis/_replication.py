@@ -111,7 +111,7 @@ class ReplicaStream:
         if not data:
             raise ConnectError(
                 "Redis closed the connection in the middle of its dump.",
-                "It gives up on a replica that is too slow (client-output-buffer-limit, repl-timeout) or when it stops; "
+                "It gives up on a replica that is too slow (client-output-buffer-limit, repl-timeout), or it stopped; "
                 "its log says which.",
             )
         return data
