@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment import _yaml
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 
@@ -27,13 +28,13 @@ SAME = {
     "keys are resolved": "read_replicas:\n  0:\n    host: a\n  1:\n    host: b\nyes: 1\n",
     "single quotes": "a: 'it''s # no comment: at all'  # but this\nb: ''\n'quoted key': 1\n",
     "double quotes": 'a: "tab\\t quote\\" slash\\/ \\x41 \\u00e9 \\U0001F600 \\\\"\n"k: ey": "# x"\nc: ""\n',
-    "plain text": "a: http://x/#frag\nb: file # or s3\nc: a:b\nd: x -y ?z\ne: /certs\nf: -x\ng: env://A?b\nh: 20/hour\n",
+    "plain text": "a: http://x/#frag\nb: file # or s3\nc: a:b\nd: x -y\ne: /certs\nf: -x\ng: env://A?b\nh: 20/hour\n",
     "ipv6": "cidrs:\n  - ::1/128\n  - fe80::/10\nlisten: '[::]:9000'\n",
     "trailing spaces": "a: b   \nc:   \n  d: e  \n",
     "windows line ends": "a: 1\r\nb:\r\n  c: x\r\n",
     "byte order mark": "\ufeffa: 1\n",
     "list at the key's indentation": "a:\n- 1\n- x\nb: 2\n",
-    "deeper list": "a:\n    - 1\n    - - 2\n      - 3\n    -\n      - 4\n    - k: v\n      l:\n        - m\n    - n: o\n",
+    "deeper list": "a:\n    - 1\n    - - 2\n      - 3\n    -\n      - 4\n    - k: v\n      l:\n        - m\n    - n: o",
     "list at the top": "- a\n- b: c\n  d: e\n-\n",
     "empty flow": "a: []\nb: {}\nc: [ ]\n",
     "flow": "a: [1, 'x, y', \"z\", [true, null]]\nb: {c: d, 'e': [f, g], h: }\nd: [a, b, ]  # end\n",
@@ -46,6 +47,7 @@ SAME = {
     "literal hint nested": "x:\n  a: |1-\n     one\n    two\n",
     "literal starts blank": "a: |\n\n  one\n",
     "literal empty": "a: |\nb: >-\nc: 1\n",
+    "literal of blank lines": "a: |\n    \nb: 1\n",
     "folded": "a: >\n  one\n  two\n\n  three\n    more\n    lines\n  four\n\n\n  five\n",
     "folded strip": "a: >-  # comment\n  one\n  two\n",
     "literal in a list": "a:\n  - |\n    one\n  - >-\n    two\n    three\n",

@@ -216,6 +216,8 @@ class _Reader:
         for line in self.lines[self.at :]:
             indent = len(line) - len(line.lstrip(" "))
             if line.strip(" "):
+                if indent <= parent:
+                    break
                 if longest_blank > indent > parent:
                     raise YamlError("the block scalar begins with a line of spaces longer than its indentation")
                 return max(indent, parent + 1, 1)
