@@ -50,7 +50,6 @@ def ansible_lint(copy: Path) -> bool:
     """The production profile, without network."""
     env = {
         "ANSIBLE_COLLECTIONS_PATH": str(copy.parents[2]),
-        "ANSIBLE_CONFIG": "/dev/null",
         "ANSIBLE_HOME": str(copy.parents[2] / "home"),
         "PATH": "%s:%s" % (BIN, os.environ.get("PATH", os.defpath)),
     }

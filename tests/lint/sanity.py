@@ -109,10 +109,10 @@ def _pip_settings(home: Path) -> None:
     """Hand this user's pip settings on: ansible-test drops the environment variables that hold them."""
     argv = [sys.executable, "-m", "pip", "config", "list"]
     listed = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout
-    settings = {}
+    settings = {"quiet": "2"}
     for line in listed.splitlines():
-        where, _, value = line.partition("=")
-        section, _, key = where.rpartition(".")
+        where, value = line.split("=", 1)
+        section, key = where.rsplit(".", 1)
         if section in ("global", ":env:"):
             settings[key] = value.strip().strip("'\"").replace("\\n", "\n    ")
     target = home / ".config" / "pip" / "pip.conf"

@@ -101,7 +101,8 @@ class Controller:
     """An Ansible controller with a configuration, an inventory and a home of its own in ``work``.
 
     :param work: an existing empty folder.
-    :param hosts: host name -> its variables; default: ``localhost`` over the local connection.
+    :param hosts: host name -> its variables, all of them in the group ``authentik``; default: ``localhost`` over the
+        local connection.
     :param collections: value of ``collections_path``; default: the checkout.
     """
 
@@ -121,7 +122,7 @@ class Controller:
         for name in ("home", "local_tmp", "remote_tmp"):
             (work / name).mkdir(exist_ok=True)
         self.inventory = work / "inventory.json"
-        self.inventory.write_text(json.dumps({"all": {"hosts": self.hosts}}))
+        self.inventory.write_text(json.dumps({"all": {"children": {"authentik": {"hosts": self.hosts}}}}))
         self.config = work / "ansible.cfg"
         self.config.write_text(
             CONFIG.format(

@@ -21,7 +21,7 @@ requirements: [enabled by the test helper]
 """
 
 
-class CallbackModule(CallbackBase):  # type: ignore[misc]
+class CallbackModule(CallbackBase):
     """See the module."""
 
     CALLBACK_VERSION = 2.0
