@@ -13,7 +13,7 @@ import typing as t
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stream import Sender
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import StreamingAction, Target
 
-_STREAMING_STEPS = ("check", "prepare")
+_OTHER_STEPS = ("swap", "undo")
 
 
 class ConsumerAction(StreamingAction):
@@ -26,7 +26,7 @@ class ConsumerAction(StreamingAction):
         """
         backup_set = where.store.get(where.set_id)
         arguments["manifest"] = backup_set.manifest
-        if not self._task.check_mode and arguments.get("step") not in _STREAMING_STEPS:
+        if not self._task.check_mode and arguments.get("step") in _OTHER_STEPS:
             return _without_echo(self._execute_module(module_args=arguments, task_vars=task_vars))
 
         def make_pump(remote: t.Any, folder: str, options: t.Any, progress: t.Any) -> Sender:

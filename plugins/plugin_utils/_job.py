@@ -8,12 +8,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 import typing as t
 
 # Nothing limits a transfer but the controller's lease.
 _LIMIT_SECONDS = 30 * 24 * 3600
-_STATUS = "ansible.legacy.async_status"
 _BOOKKEEPING = ("started", "finished", "ansible_job_id", "results_file", "invocation", "_ansible_no_log", "erased")
 
 
@@ -27,7 +27,7 @@ class AsyncJob:
     def __init__(self, action: t.Any, task_vars: dict[str, t.Any]) -> None:
         self._action = action
         self._task_vars = task_vars
-        self._job_id = ""
+        self._job_id = self._file = ""
         self._result: dict[str, t.Any] | None = None
 
     def start(self, arguments: dict[str, t.Any]) -> bool:
@@ -40,6 +40,7 @@ class AsyncJob:
         finally:
             task.async_val = before
         self._job_id = str(started.get("ansible_job_id") or "")
+        self._file = str(started.get("results_file") or "")
         if not self._job_id:
             self._result = dict(started, failed=True)
         return bool(self._job_id)
@@ -68,17 +69,7 @@ class AsyncJob:
             self._status("cleanup")
 
     def _status(self, mode: str) -> dict[str, t.Any]:
-        action = self._action
-        task = action._task.copy()
-        task.action = _STATUS
-        task.args = {"jid": self._job_id, "mode": mode}
-        task.async_val = 0
-        task.check_mode = False
-        handler = action._shared_loader_obj.action_loader.get(
-            _STATUS, task=task, connection=action._connection, play_context=action._play_context,
-            loader=action._loader, templar=action._templar, shared_loader_obj=action._shared_loader_obj,
-        )
-        try:
-            return dict(handler.run(task_vars=self._task_vars))
-        finally:
-            handler.cleanup()
+        # The action plugin async_status would look in the login's home, which need not be the module's.
+        arguments = {"jid": self._job_id, "mode": mode, "_async_dir": os.path.dirname(self._file)}
+        return dict(self._action._execute_module(
+            module_name="ansible.legacy.async_status", module_args=arguments, task_vars=self._task_vars))
