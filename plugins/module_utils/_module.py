@@ -136,6 +136,13 @@ class Context:
                 self.warn(warning)
         return self._instance
 
+    def look_without_database(self) -> Instance:
+        """Return the instance as files and systemd describe it, for when the database may be away."""
+        instance = _discover.discover(self.params)
+        for warning in instance.warnings:
+            self.warn(warning)
+        return instance
+
     def sink(self) -> _files.DirectorySink | _spool.SpoolSink:
         """Return where a producer's artifacts go: the spool of its action plugin, or the folder ``dest``.
 

@@ -19,18 +19,19 @@ import re
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _process
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import DiscoveryError
 
+ROOT = "/"
 _SYSTEMCTL_SECONDS = 60
 
 
 class System:
     """One host.
 
-    :param root: the folder that stands for ``/``.
+    :param root: the folder that stands for ``/``; ``ROOT`` when not given.
     :param euid: the effective user the tools would run as; the process's own when not given.
     """
 
-    def __init__(self, root: str = "/", euid: int | None = None) -> None:
-        self.root = root.rstrip("/")
+    def __init__(self, root: str | None = None, euid: int | None = None) -> None:
+        self.root = (ROOT if root is None else root).rstrip("/")
         self.is_root = (os.geteuid() if euid is None else euid) == 0
 
     def real(self, path: str) -> str:

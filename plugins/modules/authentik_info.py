@@ -1,0 +1,188 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: authentik_info
+short_description: Describe the authentik instance on a host
+version_added: "1.0.0"
+description:
+  - Finds the authentik instance that runs as services of the host and describes it, without secrets.
+  - Follows authentik's own order of configuration. These are the YAML files, then the environment that systemd gives to
+    the services, with C(env://) and C(file://) values resolved.
+  - Whatever is found can be overridden by an option. What could not be found is listed together with the option that
+    supplies it.
+  - All other modules of this collection that work on an instance find it in the same way.
+author:
+  - The authentik_ops.recovery contributors
+extends_documentation_fragment:
+  - authentik_ops.recovery.attributes
+  - authentik_ops.recovery.attributes.info
+  - authentik_ops.recovery.instance
+"""
+
+EXAMPLES = r"""
+- name: Find the instance
+  authentik_ops.recovery.authentik_info:
+  register: authentik
+
+- name: Stop when something has to be told
+  ansible.builtin.assert:
+    that: authentik.missing | length == 0
+    fail_msg: "{{ authentik.missing }}"
+
+- name: Find an instance whose environment does not come from systemd units
+  authentik_ops.recovery.authentik_info:
+    env_files:
+      - /etc/authentik/.env
+    working_directory: /opt/authentik
+"""
+
+RETURN = r"""
+deployment:
+  description: How the instance runs. V(host) means services of the host.
+  returned: always
+  type: str
+  sample: host
+version:
+  description: authentik's version (key V(value)) and where it was read (key V(source)). None when not found.
+  returned: always
+  type: dict
+  sample:
+    value: 2025.12.4
+    source: database, newest row of authentik_version_history
+train:
+  description: The release train of the version.
+  returned: always
+  type: str
+  sample: "2025.12"
+postgresql:
+  description: How the database is reached. None when not found.
+  returned: always
+  type: dict
+  sample:
+    host: localhost
+    port: 5432
+    name: authentik
+    user: authentik
+    app_user: authentik
+    password_set: true
+    sslmode: null
+    sslrootcert: null
+    sslcert: null
+    sslkey: null
+    run_as: null
+    default_schema: public
+redis:
+  description: How Redis is reached. None for an instance without Redis.
+  returned: always
+  type: dict
+  sample:
+    host: localhost
+    port: 6379
+    db: 0
+    username: null
+    password_set: true
+    tls: false
+    tls_reqs: none
+    tls_ca_cert: null
+    socket: null
+directories:
+  description: The instance's directories, each with where its path was learnt from.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - component: data
+      path: /opt/authentik/data
+      source: authentik's default
+storage_backend:
+  description: Where uploaded files are kept, V(file) or V(s3).
+  returned: always
+  type: str
+  sample: file
+units:
+  description: The systemd services. RV(ignore:active) is none where systemd does not run.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - name: authentik-server.service
+      role: server
+      path: /etc/systemd/system/authentik-server.service
+      active: true
+config_files:
+  description: The files that the configuration is made of.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - path: /etc/authentik/config.yml
+      kind: config
+secret_key_set:
+  description: Whether authentik's secret key was found.
+  returned: always
+  type: bool
+  sample: true
+listen_http:
+  description: The address that the server listens on.
+  returned: always
+  type: str
+  sample: 0.0.0.0:9000
+health_url:
+  description: The URL on the host that tells whether the server is ready.
+  returned: always
+  type: str
+  sample: http://127.0.0.1:9000/-/health/ready/
+sources:
+  description: Where the value of each setting came from. Holds no values.
+  returned: always
+  type: dict
+  sample:
+    postgresql.host: /etc/authentik/config.yml
+missing:
+  description: What was not found (key V(what)), and the option that supplies it (key V(option)).
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - what: authentik's version
+      option: authentik_version
+notes:
+  description: How some facts were decided.
+  returned: always
+  type: list
+  elements: str
+  sample:
+    - "certs: /certs, authentik's default, does not exist"
+"""
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import (
+    INSTANCE_SPEC,
+    Context,
+    run_module,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def body(context: Context) -> dict[str, Any]:
+    """Describe the instance; its warnings have been given by the context."""
+    description = context.instance.describe()
+    del description["warnings"]
+    return dict(description, changed=False)
+
+
+def main() -> None:
+    """Run the module."""
+    run_module(dict(INSTANCE_SPEC), body)
+
+
+if __name__ == "__main__":
+    main()
