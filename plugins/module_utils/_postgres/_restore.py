@@ -1,0 +1,238 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: names and behaviour may change in any release.
+
+"""The first half of a restore: read and compare everything, then load databases beside the live ones and prove them.
+
+:func:`check` changes nothing. :func:`prepare` touches nothing that is live. The exchange is in ``_restore_swap``.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
+    IntegrityError,
+    RecoveryError,
+    SpaceError,
+    StateError,
+    ToolError,
+)
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import (
+    _client,
+    _fingerprint,
+    _restore_archive,
+    _restore_check,
+    _restore_set,
+    _tools,
+)
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import quote_ident
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_admin import (
+    Admin,
+    Request,
+    open_admin,
+)
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_names import (
+    abandoned_loads,
+    names_for,
+)
+
+if TYPE_CHECKING:
+    from typing import Sequence
+
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_set import SetDatabase
+
+_LOCALE_REFUSED = ("22023", "42809", "42602", "0A000", "58P01", "42704", "XX000")
+
+
+def check(request: Request, databases: Sequence[SetDatabase], source: Any) -> dict[str, Any]:
+    """Read every byte of the artifacts, compare the target, and return the plan; nothing is changed.
+
+    :param source: ``source.artifact(path)`` is a context manager that gives a reader.
+    :returns: ``plan`` and ``warnings`` (sentences), ``databases`` (what was read).
+    :raises IntegrityError: when an artifact is not whole; StateError: with everything else that forbids the restore.
+    """
+    findings, read = _restore_check.Findings(), []
+    with open_admin(request.settings, request.admin, _owners(databases), request.bin_dir) as admin:
+        server = _restore_check.look_at(admin)
+    for database in databases:
+        tools = _choose_tools(request, database, server.major)
+        _restore_check.judge_target(server, database, names_for(database.target, request.restore_id), findings)
+        started = time.monotonic()
+        with source.artifact(database.path) as reader:
+            archive = _restore_archive.Archive(reader, database.path, database.compression, tools)
+            contents, granted = archive.contents(), archive.granted_roles()
+            archive.decode()
+        _restore_check.judge_contents(server, database, contents, granted, request.skip_privileges, findings)
+        read.append(_measured(database, archive.size, started, tool="pg_restore " + tools.version))
+    findings.stop()
+    return {"plan": findings.plan, "warnings": findings.warnings, "databases": read}
+
+
+def prepare(request: Request, databases: Sequence[SetDatabase], source: Any) -> dict[str, Any]:
+    """Load the databases under names of their own and prove each equal to its fingerprint.
+
+    :returns: ``databases`` (name, copy, bytes, seconds, rows ...) and ``warnings``.
+    :raises IntegrityError: when an artifact or the loaded copy is not what was recorded; no copy is left then.
+    """
+    findings, done = _restore_check.Findings(), []
+    with open_admin(request.settings, request.admin, _owners(databases), request.bin_dir) as admin:
+        admin.lock(database.target for database in databases)
+        server = _restore_check.look_at(admin)
+        for database in databases:
+            _restore_check.judge_target(server, database, names_for(database.target, request.restore_id), findings)
+        findings.stop()
+        made: list[str] = []
+        try:
+            for database in databases:
+                done.append(_prepare_one(request, admin, server, database, source, made, findings))
+        except BaseException as exc:
+            _clear(admin, made, exc)
+            raise
+    return {"databases": done, "warnings": findings.warnings}
+
+
+def _prepare_one(
+    request: Request, admin: Admin, server: _restore_check.Server, database: SetDatabase, source: Any,
+    made: list[str], findings: _restore_check.Findings,
+) -> dict[str, Any]:  # fmt: skip
+    names = names_for(database.target, request.restore_id)
+    started = time.monotonic()
+    # Copies that killed restores left: none of them was ever live, and the lock says that nobody fills one now.
+    for name in [*abandoned_loads(database.target, list(server.databases)), names.new]:
+        admin.drop(name)
+    tools = _choose_tools(request, database, server.major)
+    made.extend([names.load, names.new])
+    with source.artifact(database.path) as reader:
+        archive = _restore_archive.Archive(reader, database.path, database.compression, tools)
+        contents, granted = archive.contents(), archive.granted_roles()
+        by_admin = _restore_check.judge_contents(server, database, contents, granted, request.skip_privileges, findings)
+        findings.stop()
+        locale = _create(admin, names.load, database, server)
+        _before_load(admin, names.load, database, by_admin)
+        _load(request, admin, server, database, names.load, archive, contents.without_extensions(by_admin))
+    loaded = time.monotonic()
+    for statement in _restore_set.property_statements(names.load, database, request.skip_privileges):
+        admin.session.execute(statement)
+    fingerprint = _prove(request, admin, database, names.load)
+    admin.session.execute("ALTER DATABASE %s RENAME TO %s" % (quote_ident(names.load), quote_ident(names.new)))
+    if not _restore_set.same_locale(database.fingerprint, fingerprint):
+        pair = (_restore_set.describe_locale(database.fingerprint), _restore_set.describe_locale(fingerprint))
+        findings.warnings.append(
+            "%s: the backup's locale %s is not on this server; %s is used" % (database.name, *pair)
+        )
+    return _measured(
+        database, archive.size, started, copy=names.new, locale=locale, load_seconds=round(loaded - started, 3),
+        rows=sum(table["rows"] for table in fingerprint["tables"].values()), tables=len(fingerprint["tables"]),
+    )  # fmt: skip
+
+
+def _create(admin: Admin, name: str, database: SetDatabase, server: _restore_check.Server) -> str:
+    """Create the database with the first locale that the server accepts; return whose that is."""
+    statements = list(
+        _restore_set.create_statements(name, database, server.databases.get(database.target), server.major)
+    )
+    for number, (statement, whose) in enumerate(statements, 1):
+        try:
+            admin.session.execute(statement)
+            return whose
+        except _client.QueryError as exc:
+            if exc.sqlstate not in _LOCALE_REFUSED or number == len(statements):
+                raise
+    raise StateError("no statement to create %s" % name)
+
+
+def _before_load(admin: Admin, name: str, database: SetDatabase, extensions: Sequence[str]) -> None:
+    """Make the empty database such that its owner can load the dump."""
+    drop_public = "public" not in database.fingerprint["schemas"]
+    if not extensions and not drop_public:
+        return
+    with admin.open(name) as session:
+        for extension in extensions:
+            session.execute("CREATE EXTENSION IF NOT EXISTS %s" % quote_ident(extension))
+        if drop_public:
+            session.execute("DROP SCHEMA public")
+
+
+def _load(
+    request: Request, admin: Admin, server: _restore_check.Server, database: SetDatabase, name: str,
+    archive: _restore_archive.Archive, keep_lines: list[str] | None,
+) -> None:  # fmt: skip
+    own = request.settings.user == database.owner
+    target = _restore_archive.Target(
+        settings=request.settings if own else admin.settings,
+        database=name,
+        server_major=server.major,
+        role=None if own else database.owner,
+        skip_privileges=request.skip_privileges,
+        keep_lines=keep_lines,
+    )
+    try:
+        archive.load(target)
+    except ToolError as exc:
+        if "No space left on device" in exc.cause or "53100" in exc.cause:
+            raise SpaceError("the server's disk is full: %s" % exc.cause, hint="the copy was dropped again") from exc
+        raise ToolError(
+            "%s could not be loaded: %s" % (database.path, exc.cause),
+            hint="the copy is dropped and the live database untouched; the server's log may say more",
+        ) from exc
+
+
+def _prove(request: Request, admin: Admin, database: SetDatabase, name: str) -> dict[str, Any]:
+    """Compare the copy with the fingerprint and return its own.
+
+    :raises IntegrityError: naming every table that differs.
+    """
+    own = request.settings.user == database.owner and not admin.superuser
+    session = _client.connect(request.settings, name, bin_dir=request.bin_dir) if own else admin.open(name)
+    with session:
+        if not admin.superuser and not own:
+            session.execute("SET ROLE %s" % quote_ident(database.owner))
+        session.execute("ANALYZE")
+        actual = _fingerprint.collect(session)
+    differences = _fingerprint.compare(_restore_set.expected_fingerprint(database), actual)
+    if differences:
+        raise IntegrityError(
+            "the restored copy of %s is not what was backed up: %s"
+            % (database.name, _restore_check.difference_lines(differences)),
+            hint="the copy was dropped and the live database is untouched; use another backup set",
+        )
+    return actual
+
+
+def _clear(admin: Admin, made: Sequence[str], reason: BaseException) -> None:
+    """Drop what a failed preparation made; when that fails too, say so with the first error."""
+    for name in made:
+        try:
+            admin.drop(name)
+        except RecoveryError as exc:
+            if isinstance(reason, RecoveryError):
+                reason.hint = "%s. The copy %s could not be dropped (%s): run the step undo" % (
+                    reason.hint.rstrip("."), name, exc.cause,
+                )  # fmt: skip
+            return
+
+
+def _choose_tools(request: Request, database: SetDatabase, server_major: int) -> _tools.Install:
+    installs = _tools.find_installs("pg_restore", request.bin_dir)
+    return _tools.choose(installs, max(server_major, database.tool_major), "pg_restore")
+
+
+def _owners(databases: Sequence[SetDatabase]) -> list[str]:
+    return sorted({database.owner for database in databases})
+
+
+def _measured(database: SetDatabase, size: int, started: float, **more: Any) -> dict[str, Any]:
+    seconds = time.monotonic() - started
+    return {
+        "name": database.name,
+        "target": database.target,
+        "artifact": database.path,
+        "bytes": size,
+        "seconds": round(seconds, 3),
+        "bytes_per_second": int(size / seconds) if seconds > 0 else 0,
+        **more,
+    }

@@ -1,0 +1,239 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: names and behaviour may change in any release.
+
+"""What stands in the way of a restore, and what it would do: worked out before anything is touched."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _files
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import StateError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import _restore_set
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import quote_ident
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import format_bytes
+
+if TYPE_CHECKING:
+    from typing import Mapping, Sequence
+
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_admin import Admin
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_archive import Contents
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_names import Names
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_set import SetDatabase
+
+_SUPERUSER_ONLY = ("EVENT TRIGGER", "FOREIGN DATA WRAPPER", "PROCEDURAL LANGUAGE", "SUBSCRIPTION")
+_START_TOLERANCE_SECONDS = 5
+
+
+class Server(NamedTuple):
+    """The target server: ``free`` is the free space for databases in bytes, None when it cannot be seen from here."""
+
+    major: int
+    version: str
+    standby: bool
+    databases: Mapping[str, Mapping[str, Any]]
+    roles: Mapping[str, bool]
+    extensions: Mapping[str, bool]
+    free: int | None
+    free_where: str
+    admin_how: str
+    admin_superuser: bool
+
+
+class Findings:
+    """Sentences about a restore: what it would do, what to look at, and what forbids it."""
+
+    def __init__(self) -> None:
+        self.plan: list[str] = []
+        self.warnings: list[str] = []
+        self.blockers: list[str] = []
+
+    def stop(self) -> None:
+        """Raise when something forbids the restore.
+
+        :raises StateError: with every blocker.
+        """
+        if not self.blockers:
+            return
+        numbered = "; ".join("(%d) %s" % pair for pair in enumerate(self.blockers, 1))
+        text = self.blockers[0] if len(self.blockers) == 1 else numbered
+        raise StateError(
+            "the database cannot be restored: %s" % text, hint="nothing was changed; remove the cause and try again"
+        )
+
+
+def look_at(admin: Admin) -> Server:
+    """Read what is needed to judge a restore; changes nothing."""
+    rights = admin.rights
+    roles = admin.session.rows("SELECT rolname AS name, rolsuper AS superuser FROM pg_catalog.pg_roles")
+    extensions = admin.session.rows(
+        "SELECT v.name, NOT v.superuser OR coalesce((pg_catalog.to_jsonb(v) ->> 'trusted')::bool, false) AS by_owner "
+        "FROM pg_catalog.pg_available_extension_versions v JOIN pg_catalog.pg_available_extensions e "
+        "ON e.name = v.name AND e.default_version = v.version"
+    )
+    free, where = _free_space(admin)
+    return Server(
+        major=admin.major,
+        version=str(rights["version"]).split(" ")[0],
+        standby=rights["standby"],
+        databases=admin.databases(),
+        roles={row["name"]: row["superuser"] for row in roles},
+        extensions={row["name"]: row["by_owner"] for row in extensions},
+        free=free,
+        free_where=where,
+        admin_how=admin.how,
+        admin_superuser=admin.superuser,
+    )
+
+
+def judge_target(server: Server, database: SetDatabase, names: Names, findings: Findings) -> None:
+    """Judge what the manifest and the server say, without the artifact. Pure."""
+    fingerprint, live = database.fingerprint, server.databases.get(names.live)
+    block = findings.blockers.append
+    dumped = fingerprint["server_version"] // 10000
+    if server.standby:
+        block("the server is a standby and accepts no changes: restore on its primary")
+    if dumped > server.major:
+        block(
+            "%s was dumped from PostgreSQL %d and the server is %s: a dump does not go back to an older major version; "
+            "install PostgreSQL %d or later" % (database.name, dumped, server.version, dumped)
+        )
+    if database.owner not in server.roles:
+        block(
+            "the server has no role %s, which is to own the database: CREATE ROLE %s LOGIN, with authentik's password"
+            % (database.owner, quote_ident(database.owner))
+        )
+    missing = sorted(_restore_set.roles_needed(database) - set(server.roles))
+    if missing:
+        block(
+            "privileges or settings of the database name roles that the server does not have: %s" % ", ".join(missing)
+        )
+    if names.before in server.databases:
+        block("%s exists: this restore was swapped in already. Undo it, or use a new restore_id" % names.before)
+    if live is not None and live["prepared"]:
+        block("%d prepared transactions hold %s: commit or roll them back" % (live["prepared"], names.live))
+    _judge_space(server, database, findings)
+    _describe(server, database, names, live, findings)
+
+
+def _judge_space(server: Server, database: SetDatabase, findings: Findings) -> None:
+    need = database.database_bytes
+    if server.free is None:
+        findings.plan.append("free space on the server was not checked: %s" % server.free_where)
+    elif server.free < need:
+        findings.blockers.append(
+            "the copy of %s needs about %s and %s has %s free"
+            % (database.name, format_bytes(need), server.free_where, format_bytes(server.free))
+        )
+    else:
+        findings.plan.append(
+            "the copy needs about %s; %s has %s free"
+            % (format_bytes(need), server.free_where, format_bytes(server.free))
+        )
+
+
+def _describe(
+    server: Server, database: SetDatabase, names: Names, live: Mapping[str, Any] | None, findings: Findings
+) -> None:
+    fingerprint, say = database.fingerprint, findings.plan.append
+    rows = sum(table["rows"] for table in fingerprint["tables"].values())
+    say(
+        "database %s (%d tables, %d rows, dumped from PostgreSQL %d) is loaded into %s on PostgreSQL %s, owned by %s; "
+        "created and renamed by %s"
+        % (
+            database.name, len(fingerprint["tables"]), rows, fingerprint["server_version"] // 10000, names.new,
+            server.version, database.owner, server.admin_how,
+        )
+    )  # fmt: skip
+    if live is None:
+        say("the server has no database %s: the copy gets that name" % names.live)
+    else:
+        size = "of unknown size" if live["bytes"] is None else format_bytes(live["bytes"])
+        say("database %s (%s) stays as %s" % (names.live, size, names.before))
+        say("%d connections to %s are ended at the swap" % (live["connections"], names.live))
+        if live["slots"]:
+            findings.warnings.append("%d replication slots stay with %s" % (live["slots"], names.before))
+    excluded = sorted(key for key, table in fingerprint["tables"].items() if table["data"] == "excluded")
+    if excluded:
+        say("these tables will be empty, their data was left out of the backup: %s" % ", ".join(excluded))
+    if fingerprint["owner"] != database.owner:
+        say("the owner was %s and will be %s" % (fingerprint["owner"], database.owner))
+    if fingerprint["encoding"] != "UTF8":
+        findings.warnings.append("text is converted from %s to UTF8" % fingerprint["encoding"])
+    if live is not None and not _restore_set.same_locale(fingerprint, live):
+        locales = (_restore_set.describe_locale(fingerprint), _restore_set.describe_locale(live))
+        findings.warnings.append(
+            "the backup's locale is %s, the live database's %s; the backup's is taken if the server has it" % locales
+        )
+
+
+def judge_contents(
+    server: Server,
+    database: SetDatabase,
+    contents: Contents,
+    granted: set[str],
+    skip_privileges: bool,
+    findings: Findings,
+) -> list[str]:
+    """Judge the archive's table of contents; return the extensions that the admin has to create first. Pure."""
+    by_admin = []
+    superuser = server.roles.get(database.owner, False)
+    for extension in contents.extensions():
+        if extension not in server.extensions:
+            findings.blockers.append(
+                "the server does not offer the extension %s: install its package there" % extension
+            )
+        elif not superuser and not server.extensions[extension]:
+            by_admin.append(extension)
+    if by_admin and not server.admin_superuser:
+        findings.blockers.append(
+            "only a superuser may create the extension %s: give admin_user of one" % ", ".join(by_admin)
+        )
+    elif by_admin:
+        findings.plan.append("the superuser creates the extension %s first" % ", ".join(by_admin))
+    for entry in [] if superuser else contents.of_kinds(_SUPERUSER_ONLY):
+        findings.blockers.append(
+            "only a superuser may create the %s %s, and %s is none: make it one while the restore lasts"
+            % (entry.kind.lower(), entry.rest.strip(), database.owner)
+        )
+    missing = sorted(granted - set(server.roles))
+    if missing and skip_privileges:
+        findings.plan.append(
+            "privileges in the dump are left out (skip_privileges); missing roles: %s" % ", ".join(missing)
+        )
+    elif missing:
+        findings.blockers.append(
+            "the dump grants privileges to roles that the server does not have: %s. Create them, or leave all "
+            "privileges out with skip_privileges" % ", ".join(missing)
+        )
+    return by_admin
+
+
+def _free_space(admin: Admin) -> tuple[int | None, str]:
+    """Return the free bytes where the server keeps databases and where that is; None and the reason otherwise."""
+    rows = admin.session.rows(
+        "SELECT s.setting AS directory, extract(epoch FROM pg_catalog.pg_postmaster_start_time())::bigint AS started "
+        "FROM pg_catalog.pg_settings s WHERE s.name = 'data_directory'"
+    )
+    if not rows or not rows[0]["directory"]:
+        return None, "the role may not see the data directory"
+    directory = rows[0]["directory"]
+    try:
+        with open(os.path.join(directory, "postmaster.pid"), encoding="utf-8", errors="replace") as stream:
+            lines = stream.read().splitlines()
+        started = int(lines[2])
+    except (OSError, ValueError, IndexError):
+        return None, "the server's data directory %s cannot be seen from here" % directory
+    if abs(started - rows[0]["started"]) > _START_TOLERANCE_SECONDS:
+        return None, "%s on this host belongs to another server" % directory
+    return _files.free_bytes(directory), directory
+
+
+def difference_lines(differences: Sequence[object], limit: int = 20) -> str:
+    """Return differences for a message, cut where they get many."""
+    shown = "; ".join(str(difference) for difference in differences[:limit])
+    return shown + ("; and %d more" % (len(differences) - limit) if len(differences) > limit else "")

@@ -1,0 +1,98 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: names and behaviour may change in any release.
+
+"""Names and states of the databases that a restore makes beside the live one. Pure.
+
+One restore, known by its id, uses for a database ``authentik``:
+
+* ``authentik_load_<id>``: being filled; worth nothing;
+* ``authentik_new_<id>``: complete and proved, gets this name only then;
+* ``authentik_before_<id>``: what was live before the swap;
+* ``authentik_undone_<id>``: what a restore had brought, put aside again by undo.
+
+So which steps have been done can be read off the names alone, whatever was killed in between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import ID_PATTERN, check_id
+
+if TYPE_CHECKING:
+    from typing import Collection
+
+NAME_BYTES = 63
+_LONGEST = "undone"
+
+
+class Names(NamedTuple):
+    """The names of one restored database."""
+
+    live: str
+    load: str
+    new: str
+    before: str
+    undone: str
+
+
+def suffix_of(restore_id: str) -> str:
+    """Return a restore id as part of a database name: ``20261122T031500Z-7f3a`` gives ``20261122t031500z_7f3a``.
+
+    :raises InputError: when it is no id.
+    """
+    return check_id(restore_id).lower().replace("-", "_")
+
+
+def names_for(live: str, restore_id: str) -> Names:
+    """Return the names for a database; a long one is cut, with a digest that keeps it apart from others like it."""
+    suffix = suffix_of(restore_id)
+    room = NAME_BYTES - len("_%s_%s" % (_LONGEST, suffix))
+    base = _shorten(live, room)
+    return Names(live, *("%s_%s_%s" % (base, kind, suffix) for kind in ("load", "new", "before", "undone")))
+
+
+def abandoned_loads(live: str, databases: Collection[str]) -> list[str]:
+    """Return the databases that restores of ``live`` were filling, whatever their id."""
+    pattern = ID_PATTERN.replace("T", "t").replace("Z", "z").replace("-[0-9a-f]", "_[0-9a-f]")
+    sample = names_for(live, "20000101T000000Z-0000").load
+    base = sample[: -len("20000101t000000z_0000")]
+    return sorted(name for name in databases if name.startswith(base) and re.fullmatch(pattern, name[len(base) :]))
+
+
+class Undo(NamedTuple):
+    """What undo does: drop these, then put the live one aside (``aside``) and the kept one back (``back``)."""
+
+    drop: list[str]
+    aside: bool
+    back: bool
+
+
+def plan_undo(names: Names, databases: Collection[str]) -> Undo:
+    """Say how to get back to the state before the restore, from whichever step it reached."""
+    drop = [name for name in (names.load, names.new) if name in databases]
+    back = names.before in databases
+    return Undo(drop, back and names.live in databases, back)
+
+
+def free_name(wanted: str, databases: Collection[str]) -> str:
+    """Return ``wanted``, or the first of ``wanted_2``, ``wanted_3`` ... that no database has."""
+    name, number = wanted, 1
+    while name in databases:
+        number += 1
+        tail = "_%d" % number
+        name = wanted[: NAME_BYTES - len(tail)] + tail
+    return name
+
+
+def _shorten(name: str, room: int) -> str:
+    data = name.encode("utf-8")
+    if len(data) <= room:
+        return name
+    digest = hashlib.sha256(data).hexdigest()[:8]
+    return "%s_%s" % (data[: room - 9].decode("utf-8", "ignore"), digest)

@@ -1,0 +1,199 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: names and behaviour may change in any release.
+
+"""The second half of a restore: exchange prepared databases for the live ones by rename, and take that back.
+
+The names of the databases alone tell how far a restore came, so each step can be repeated after any interruption.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import RecoveryError, StateError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import _client
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import quote_ident
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_admin import (
+    Admin,
+    Request,
+    open_admin,
+)
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_names import (
+    Names,
+    free_name,
+    names_for,
+    plan_undo,
+)
+
+if TYPE_CHECKING:
+    from typing import Sequence
+
+_SWAP_ATTEMPTS = 3
+_TERMINATE_EVERY_SECONDS = 0.05
+_OBJECT_IN_USE = "55006"
+
+
+def plan_swap(request: Request, targets: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the renames that a swap would make; changes nothing.
+
+    :raises StateError: when nothing was prepared under this id.
+    """
+    with open_admin(request.settings, request.admin, [request.app_role], request.bin_dir) as admin:
+        return _swap_renames(_all_names(request, targets), admin.databases())
+
+
+def swap(request: Request, targets: Sequence[str]) -> dict[str, Any]:
+    """Exchange the live databases for the prepared copies, all of them or none.
+
+    :returns: ``changed``, ``renamed`` (pairs from, to), ``cut_over_seconds``: how long the live name answered nobody.
+    :raises StateError: when nothing was prepared, or connections cannot be ended.
+    """
+    every = _all_names(request, targets)
+    with open_admin(request.settings, request.admin, [request.app_role], request.bin_dir) as admin:
+        admin.lock(targets)
+        renames = _swap_renames(every, admin.databases())
+        closed = [names.before for names in every if (names.live, names.before) in renames]
+        seconds = _rename(
+            admin, renames, ["ALTER DATABASE %s ALLOW_CONNECTIONS false" % quote_ident(n) for n in closed]
+        )
+    return {"changed": bool(renames), "renamed": [list(pair) for pair in renames], "cut_over_seconds": seconds}
+
+
+def _swap_renames(every: Sequence[Names], databases: dict[str, Any]) -> list[tuple[str, str]]:
+    renames: list[tuple[str, str]] = []
+    for names in every:
+        if names.new in databases:
+            if names.before in databases:
+                raise StateError(
+                    "%s and %s both exist: this restore was swapped in before" % (names.new, names.before),
+                    hint="run the step undo, or use a new restore_id",
+                )
+            renames += [(names.live, names.before)] if names.live in databases else []
+            renames.append((names.new, names.live))
+        elif names.before not in databases or names.live not in databases:
+            raise StateError(
+                "there is no database %s: nothing was prepared for this restore" % names.new,
+                hint="run the step prepare with the same restore_id first",
+            )
+    return renames
+
+
+def plan_of_undo(request: Request, targets: Sequence[str], keep_undone: bool) -> dict[str, Any]:
+    """Return what undo would drop and rename; changes nothing."""
+    with open_admin(request.settings, request.admin, [request.app_role], request.bin_dir) as admin:
+        drop, renames, _reopen = _undo_steps(request, targets, admin.databases(), keep_undone)
+    return {"changed": bool(drop or renames), "dropped": drop, "renamed": [list(pair) for pair in renames]}
+
+
+def undo(request: Request, targets: Sequence[str], keep_undone: bool) -> dict[str, Any]:
+    """Go back to the state before the restore, from whichever step it reached; again and again does no harm.
+
+    :param keep_undone: what was live after the swap stays as ``<db>_undone_<id>``, else it is dropped.
+    :returns: ``changed``, ``dropped``, ``renamed`` and ``cut_over_seconds``.
+    """
+    with open_admin(request.settings, request.admin, [request.app_role], request.bin_dir) as admin:
+        admin.lock(targets)
+        drop, renames, reopen = _undo_steps(request, targets, admin.databases(), keep_undone)
+        # First back in service, then tidy up.
+        then = ["ALTER DATABASE %s ALLOW_CONNECTIONS true" % quote_ident(name) for name in reopen]
+        seconds = _rename(admin, renames, then)
+        for name in drop:
+            admin.drop(name)
+    return {
+        "changed": bool(drop or renames),
+        "dropped": drop,
+        "renamed": [list(pair) for pair in renames],
+        "cut_over_seconds": seconds,
+    }
+
+
+def _undo_steps(
+    request: Request, targets: Sequence[str], databases: dict[str, Any], keep_undone: bool
+) -> tuple[list[str], list[tuple[str, str]], list[str]]:
+    drop: list[str] = []
+    renames: list[tuple[str, str]] = []
+    reopen: list[str] = []
+    for names in _all_names(request, targets):
+        step = plan_undo(names, list(databases))
+        drop += step.drop
+        if step.aside:
+            aside = free_name(names.undone, list(databases))
+            renames.append((names.live, aside))
+            drop += [] if keep_undone else [aside]
+        if step.back:
+            renames.append((names.before, names.live))
+            reopen.append(names.live)
+        if not keep_undone:
+            drop += [name for name in (names.undone, names.undone + "_2") if name in databases]
+    return drop, renames, reopen
+
+
+def _rename(admin: Admin, renames: Sequence[tuple[str, str]], then: Sequence[str]) -> float:
+    """Rename databases in one transaction, their connections ended meanwhile; return the seconds it took.
+
+    A RENAME first takes the lock that keeps new connections out, then waits some seconds for the old ones to end. A
+    second session ends them just then, so clients that connect again and again cannot get in between. Killed at any
+    point, the server rolls all of it back.
+    """
+    if not renames:
+        return 0.0
+    names = sorted({old for old, _new in renames})
+    statements = ["ALTER DATABASE %s RENAME TO %s" % (quote_ident(old), quote_ident(new)) for old, new in renames]
+    for attempt in range(1, _SWAP_ATTEMPTS + 1):
+        with _Terminator(admin, names):
+            started = time.monotonic()
+            admin.session.execute("BEGIN")
+            try:
+                for statement in [*statements, *then]:
+                    admin.session.execute(statement)
+                admin.session.execute("COMMIT")
+                return round(time.monotonic() - started, 3)
+            except _client.QueryError as exc:
+                admin.session.execute("ROLLBACK")
+                if exc.sqlstate != _OBJECT_IN_USE:
+                    raise
+                if attempt == _SWAP_ATTEMPTS:
+                    raise StateError(
+                        "connections to %s could not be ended: %s" % (", ".join(names), exc.cause),
+                        hint="nothing was exchanged; end them, or use a superuser as admin_user",
+                        command="SELECT pid, usename, application_name, client_addr, state FROM pg_stat_activity "
+                        "WHERE datname = '%s'" % names[0].replace("'", "''"),
+                    ) from exc
+    return 0.0
+
+
+class _Terminator:
+    """Ends all connections to some databases, again and again, while the context lasts."""
+
+    def __init__(self, admin: Admin, names: Sequence[str]) -> None:
+        self._admin = admin
+        self._names = names
+        self._session = admin.open()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._admin.terminate(self._names, self._session)
+            except RecoveryError:
+                return  # the RENAME then waits in vain and says what is left
+            self._stop.wait(_TERMINATE_EVERY_SECONDS)
+
+    def __enter__(self) -> _Terminator:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._session.close()
+
+
+def _all_names(request: Request, targets: Sequence[str]) -> list[Names]:
+    return [names_for(target, request.restore_id) for target in targets]

@@ -1,0 +1,288 @@
+#!/usr/bin/python
+# -*- coding: utf-8 -*-
+
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: authentik_pg_restore
+short_description: Restore the PostgreSQL database of an authentik instance
+version_added: "1.0.0"
+description:
+  - Restores the instance's database from a backup set, in steps. The live database is not touched before a complete copy
+    stands beside it and has been proved equal to what was backed up.
+  - A database is never restored into. A new one is created, loaded as the application role, compared with the
+    fingerprint of the set row by row, and takes the live name by rename. What was live stays under another name.
+  - Creating and renaming databases takes more than a plain owner may do. See O(admin_user).
+author:
+  - The authentik_ops.recovery contributors
+extends_documentation_fragment:
+  - authentik_ops.recovery.attributes
+  - authentik_ops.recovery.instance
+  - authentik_ops.recovery.stream.consumer
+options:
+  step:
+    description:
+      - V(check) reads the artifact to its last byte, decodes every row of it, compares the set with the server and
+        returns the plan. Nothing is changed. Check mode does this for V(prepare), too.
+      - V(prepare) creates the database C(<db>_load_<id>), loads it, and proves it equal to the set's fingerprint. Only then
+        it is named C(<db>_new_<id>). When anything goes wrong it is dropped.
+      - V(swap) renames the live database to C(<db>_before_<id>) and C(<db>_new_<id>) to the live name, in one
+        transaction. Connections to the live database are ended. Stop authentik first.
+      - V(undo) renames C(<db>_before_<id>) back and drops what was prepared, whichever step had been reached. Where
+        there was no database before, the restored one stays.
+    type: str
+    choices: [check, prepare, swap, undo]
+    required: true
+  restore_id:
+    description:
+      - Names this restore, in the form of a set's id. The same for all steps.
+      - Required for all steps but V(check).
+    type: str
+  databases:
+    description:
+      - Restore these databases of a set that was made with the method C(dumpall), all together.
+      - The instance's own database is restored to the name that the instance uses now, others to the name that they had.
+      - The instance's own alone when not given.
+    type: list
+    elements: str
+    default: []
+  skip_privileges:
+    description:
+      - Leave out all privileges (GRANT and REVOKE) of the dump and of the database.
+      - For a server that lacks roles that were granted something.
+    type: bool
+    default: false
+  keep_undone:
+    description:
+      - With O(step=undo) after a swap, keep what the restore had brought as C(<db>_undone_<id>), with all that was written to
+        it since. Otherwise it is dropped.
+    type: bool
+    default: true
+  admin_user:
+    description:
+      - Role that creates and renames databases. A superuser, or a role with CREATEDB that is a member of the owner.
+      - When not given, it is the instance's own role if that may, else C(postgres) through the Unix socket as the
+        operating system's user C(postgres), if the module runs as root on the database's host.
+    type: str
+  admin_password:
+    description:
+      - Password of O(admin_user).
+    type: str
+  admin_run_as:
+    description:
+      - Operating system user to become for O(admin_user) (V(postgres) when that is not given), for peer authentication
+        over a Unix socket. Needs root.
+    type: str
+attributes:
+  check_mode:
+    support: full
+    details:
+      - O(step=check) and O(step=prepare) do all reading and comparing. O(step=swap) and O(step=undo) return the
+        renames that they would do.
+  diff_mode:
+    support: none
+  idempotent:
+    support: partial
+    details:
+      - O(step=swap) and O(step=undo) change nothing the second time. O(step=prepare) prepares anew.
+"""
+
+EXAMPLES = r"""
+- name: What would a restore of the database do?
+  authentik_ops.recovery.authentik_pg_restore:
+    step: check
+    src: /var/backups/authentik/20261122T031500Z-7f3a
+
+- name: Load a copy beside the live database and prove it
+  authentik_ops.recovery.authentik_pg_restore:
+    step: prepare
+    restore_id: "{{ restore_id }}"
+    backup_set:
+      store: /srv/backups
+      instance: sso
+      id: latest
+
+- name: Exchange the two
+  authentik_ops.recovery.authentik_pg_restore:
+    step: swap
+    restore_id: "{{ restore_id }}"
+
+- name: Put back what was live before, on a server where only its superuser may rename databases
+  authentik_ops.recovery.authentik_pg_restore:
+    step: undo
+    restore_id: "{{ restore_id }}"
+    admin_user: postgres
+    admin_password: "{{ vaulted_postgres_password }}"
+"""
+
+RETURN = r"""
+plan:
+  description: What the restore would do, one sentence each.
+  returned: O(step=check) and check mode
+  type: list
+  elements: str
+  sample: ["database authentik (245.0 MiB) stays as authentik_before_20261124t120000z_0a1b"]
+databases:
+  description: What was read, and where it was loaded.
+  returned: O(step=check) and O(step=prepare)
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The database's name in the set.
+      type: str
+      returned: always
+    target:
+      description: The live name it is restored to.
+      type: str
+      returned: always
+    artifact:
+      description: The artifact's path in the set.
+      type: str
+      returned: always
+    bytes:
+      description: Size of the artifact.
+      type: int
+      returned: always
+    seconds:
+      description: How long it took, comparison included.
+      type: float
+      returned: always
+    bytes_per_second:
+      description: Bytes of the artifact per second.
+      type: int
+      returned: always
+    tool:
+      description: The program that decoded it.
+      type: str
+      returned: O(step=check)
+    copy:
+      description: Name of the prepared database.
+      type: str
+      returned: O(step=prepare)
+    tables:
+      description: Number of tables that were compared.
+      type: int
+      returned: O(step=prepare)
+    rows:
+      description: Number of rows that were compared.
+      type: int
+      returned: O(step=prepare)
+    load_seconds:
+      description: How long loading took.
+      type: float
+      returned: O(step=prepare)
+    locale:
+      description: Whose locale the database got.
+      type: str
+      returned: O(step=prepare)
+renamed:
+  description: Renames that were done, or in check mode would be.
+  returned: O(step=swap) and O(step=undo)
+  type: list
+  elements: list
+  sample: [["authentik", "authentik_before_20261124t120000z_0a1b"], ["authentik_new_20261124t120000z_0a1b", "authentik"]]
+dropped:
+  description: Databases that were dropped, or in check mode would be.
+  returned: O(step=undo)
+  type: list
+  elements: str
+  sample: ["authentik_new_20261124t120000z_0a1b"]
+cut_over_seconds:
+  description: How long nobody could connect to the live name.
+  returned: O(step=swap) and O(step=undo), not in check mode
+  type: float
+  sample: 0.07
+"""
+
+import contextlib
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _module
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import DiscoveryError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import (
+    _restore,
+    _restore_set,
+    _restore_swap,
+)
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_admin import (
+    AdminOptions,
+    Request,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# Names the copies in the plan of a check that was given no id.
+_NO_ID = "20000101T000000Z-0000"
+
+
+def body(ctx: _module.Context) -> dict[str, Any]:
+    settings = ctx.instance.postgresql
+    if settings is None:
+        raise DiscoveryError(
+            "the instance's database connection is not known", hint="give postgresql_host, postgresql_name and so on"
+        )
+    request = Request(
+        settings=settings,
+        restore_id=ctx.params["restore_id"] or _NO_ID,
+        admin=AdminOptions(ctx.params["admin_user"], ctx.params["admin_password"], ctx.params["admin_run_as"]),
+        skip_privileges=ctx.params["skip_privileges"],
+        bin_dir=ctx.params["postgresql_bin_dir"],
+    )
+    result = read_set(ctx, request) if ctx.params["step"] in ("check", "prepare") else exchange(ctx, request)
+    for warning in result.pop("warnings", []):
+        ctx.warn(warning)
+    return result
+
+
+def read_set(ctx: _module.Context, request: Request) -> dict[str, Any]:
+    databases = wanted(ctx, request)
+    with contextlib.closing(ctx.source()) as source:
+        if ctx.check_mode or ctx.params["step"] == "check":
+            return dict(_restore.check(request, databases, source), changed=False)
+        return dict(_restore.prepare(request, databases, source), changed=True)
+
+
+def exchange(ctx: _module.Context, request: Request) -> dict[str, Any]:
+    targets = ctx.params["databases"] or [request.settings.name]
+    if ctx.params["manifest"] is not None or ctx.params["src"]:
+        targets = [database.target for database in wanted(ctx, request)]
+    keep = ctx.params["keep_undone"]
+    if ctx.params["step"] == "swap":
+        if ctx.check_mode:
+            renames = _restore_swap.plan_swap(request, targets)
+            return {"changed": bool(renames), "renamed": renames}
+        return _restore_swap.swap(request, targets)
+    if ctx.check_mode:
+        return _restore_swap.plan_of_undo(request, targets, keep)
+    return _restore_swap.undo(request, targets, keep)
+
+
+def wanted(ctx: _module.Context, request: Request) -> list[_restore_set.SetDatabase]:
+    return _restore_set.databases_of(ctx.manifest(), ctx.params["databases"], request.settings.name, request.app_role)
+
+
+def main() -> None:
+    spec = dict(
+        _module.INSTANCE_SPEC,
+        step={"type": "str", "choices": ["check", "prepare", "swap", "undo"], "required": True},
+        restore_id={"type": "str"},
+        databases={"type": "list", "elements": "str", "default": []},
+        skip_privileges={"type": "bool", "default": False},
+        keep_undone={"type": "bool", "default": True},
+        admin_user={"type": "str"},
+        admin_password={"type": "str", "no_log": True},
+        admin_run_as={"type": "str"},
+    )
+    spec.update(_module.CONSUMER_SPEC)
+    required = [("step", step, ["restore_id"]) for step in ("prepare", "swap", "undo")]
+    _module.run_module(spec, body, required_if=required)
+
+
+if __name__ == "__main__":
+    main()
