@@ -47,7 +47,7 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """A task failed."""
-        self._write("failed", result, ignored=ignore_errors)
+        self._write("failed", result, ignored=bool(ignore_errors))
 
     def v2_runner_on_skipped(self, result: Any) -> None:
         """A task was skipped by its condition."""

@@ -1,0 +1,137 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A systemd host over ssh, as an unprivileged user with become: backup, disaster, restore, and backup again.
+
+The tests of this file build on each other, in their order, once per layout.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.system import oracle
+from tests.system.authentik_host import PASSWORD, SECRET_KEY
+
+if TYPE_CHECKING:
+    from tests.support.playbook import Controller, Run
+    from tests.system.authentik_host import BareMetal
+
+pytestmark = pytest.mark.system
+
+# Whatever the collection needs on the host for the time of a run.
+LEFTOVERS = (
+    "find /var/tmp /tmp /home/ops /root -xdev \\( -iname '*spool*' -o -iname '*recovery*' -o -iname 'ansible-tmp-*'"
+    " -o -name '*.part' \\) -not -path '*/systemd-private-*'"
+)
+
+
+def _sets(store: Path) -> list[dict[str, Any]]:
+    """The manifests of the store, oldest first."""
+    return [json.loads(path.read_text()) for path in sorted(store.glob("sso/*/manifest.json"))]
+
+
+def _backup(controller: Controller, store: Path, **how: Any) -> Run:
+    return controller.playbook("playbooks/backup.yml", {"authentik_store": str(store)}, **how)
+
+
+def _restore(controller: Controller, store: Path, variables: dict[str, Any] | None = None, **how: Any) -> Run:
+    return controller.playbook("playbooks/restore.yml", {"authentik_store": str(store), **(variables or {})}, **how)
+
+
+def test_check_mode_of_a_backup_leaves_no_trace(bare_metal: BareMetal, over_ssh: Controller, store: Path) -> None:
+    before = oracle.picture(bare_metal)
+    run = _backup(over_ssh, store, check=True)
+    assert run.ok, run.output
+    assert not list(store.glob("**/*.dump*"))
+    assert _sets(store) == []
+    assert oracle.differences(before, oracle.picture(bare_metal)) == {}
+    assert bare_metal.host.sh(LEFTOVERS) == ""
+
+
+def test_backup_saves_every_component_and_leaves_nothing_behind(
+    bare_metal: BareMetal, over_ssh: Controller, store: Path
+) -> None:
+    run = _backup(over_ssh, store)
+    assert run.ok, run.output
+    (manifest,) = _sets(store)
+    assert set(manifest["components"]) == bare_metal.layout.components
+    assert manifest["instance"]["authentik_version"]["value"] == bare_metal.layout.version
+    assert bare_metal.unit_states() == {"server": "active", "worker": "active"}
+    assert bare_metal.host.sh(LEFTOVERS) == ""
+    assert not list(store.glob("**/*.partial"))
+
+
+def test_no_secret_in_the_output_or_in_readable_files(bare_metal: BareMetal, over_ssh: Controller, store: Path) -> None:
+    run = _backup(over_ssh, store / "verbose", options=["-vvv"])
+    assert run.ok, run.output
+    said = run.output + json.dumps([result.result for result in run.results], ensure_ascii=False)
+    for secret in (PASSWORD, SECRET_KEY):
+        assert secret not in said
+        assert json.dumps(secret) not in said
+        assert json.dumps(secret, ensure_ascii=False)[1:-1] not in said
+    readable = [path for path in store.rglob("*") if path.is_file() and path.stat().st_mode & 0o077]
+    assert readable == []
+
+
+def test_check_mode_of_a_restore_reads_everything_and_changes_nothing(
+    bare_metal: BareMetal, over_ssh: Controller, store: Path
+) -> None:
+    before = oracle.picture(bare_metal)
+    run = _restore(over_ssh, store, check=True)
+    assert run.ok, run.output
+    assert oracle.differences(before, oracle.picture(bare_metal)) == {}
+    assert bare_metal.unit_states() == {"server": "active", "worker": "active"}
+
+
+def test_disaster_and_restore(bare_metal: BareMetal, over_ssh: Controller, store: Path) -> None:
+    before = oracle.picture(bare_metal)
+    bare_metal.disaster()
+    run = _restore(over_ssh, store)
+    assert run.ok, run.output
+    assert oracle.differences(before, oracle.picture(bare_metal)) == {}
+    assert bare_metal.unit_states() == {"server": "active", "worker": "active"}
+    assert bare_metal.get("/-/health/ready/")[0] == 200
+    assert bare_metal.get("/media/public/logo.txt") == (200, "logo")
+    assert bare_metal.host.sh(LEFTOVERS) == ""
+
+
+def test_unchanged_directories_are_linked(bare_metal: BareMetal, over_ssh: Controller, store: Path) -> None:
+    run = _backup(over_ssh, store)
+    assert run.ok, run.output
+    first, second = _sets(store)
+    earlier = {artifact["path"]: artifact for artifact in first["artifacts"]}
+    directories = [a for a in second["artifacts"] if a["component"] in bare_metal.layout.directories]
+    assert {artifact["component"] for artifact in directories} == set(bare_metal.layout.directories)
+    for artifact in directories:
+        assert artifact["linked_from"] == first["id"]
+        assert artifact["sha256"] == earlier[artifact["path"]]["sha256"]
+        old, new = (store / "sso" / s["id"] / artifact["path"] for s in (first, second))
+        assert old.samefile(new)
+
+
+def test_restore_over_a_living_instance_goes_back_in_time(
+    bare_metal: BareMetal, over_ssh: Controller, store: Path
+) -> None:
+    before = oracle.picture(bare_metal)
+    bare_metal.host.psql("UPDATE authentik_core_user SET name = 'changed'", "authentik")
+    bare_metal.host.sh("echo changed > %s/public/logo.txt" % bare_metal.layout.directories["media"])
+    bare_metal.host.sh("systemctl stop authentik-worker")
+    run = _restore(over_ssh, store, {"authentik_backup_id": _sets(store)[-1]["id"]})
+    assert run.ok, run.output
+    assert oracle.differences(before, oracle.picture(bare_metal)) == {}
+    # What was stopped stays stopped.
+    assert bare_metal.unit_states() == {"server": "active", "worker": "inactive"}
+
+
+def test_list_shows_both_sets(bare_metal: BareMetal, over_ssh: Controller, store: Path) -> None:
+    run = over_ssh.playbook("playbooks/list.yml", {"authentik_store": str(store), "authentik_instance": "sso"})
+    assert run.ok, run.output
+    for manifest in _sets(store):
+        assert manifest["id"] in run.output
+    assert bare_metal.layout.version in run.output
