@@ -188,7 +188,7 @@ class TarReader:
                     if not self._stream.is_blank_from(archive.offset):  # tarfile takes rubbish for the end
                         raise _broken("it has no proper end at byte %d" % archive.offset)
                     return
-                archive.members = []  # type: ignore[attr-defined]
+                archive.members = []
                 self.comment = archive.pax_headers.get("comment", "")
                 member = Member(*self._accept(info), archive.extractfile(info) if info.isreg() else None)
                 yield member

@@ -20,11 +20,14 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     ToolError,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._process import Command, Pipeline, find_program
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._tar import TarReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO, Any
 
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySource
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._spool import SpoolSource
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._tar import Readable, Writable
 
 CHUNK = 256 * 1024
@@ -93,12 +96,24 @@ def decompressor(packed: Readable, compression: str, label: str) -> Iterator[Rea
 
 
 @contextlib.contextmanager
+def open_archive(record: dict[str, Any], source: DirectorySource | SpoolSource) -> Iterator[TarReader]:
+    """Yield a reader of a component's archive; left normally, all of it was compared, decoded and read.
+
+    :param record: the component's, its ``artifacts`` being the manifest's entries; its ``outside_links`` are accepted.
+    """
+    artifact = record["artifacts"][0]
+    path = artifact["path"]
+    with source.artifact(path) as packed, decompressor(packed, artifact["compression"], path) as plain:
+        yield TarReader(plain, record.get("outside_links", {}))
+
+
+@contextlib.contextmanager
 def _unzstd(packed: Readable, label: str) -> Iterator[Readable]:
     carrier = None
     try:
         with Pipeline([Command([_zstd(), "-d", "-q", "-c"])], stdin=True) as pipeline:
             carrier = _Carrier(packed, pipeline.stdin, closes=True)
-            yield pipeline.stdout  # type: ignore[misc]
+            yield pipeline.stdout
             while pipeline.stdout.read(CHUNK):
                 pass
             carrier.join()

@@ -17,6 +17,8 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import Entry, TreeDigest, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._tar import TarReader
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -26,8 +28,8 @@ _SELINUX = b"security.selinux"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def digest_members(reader: TarReader, digest: TreeDigest) -> None:
-    """Read an archive to its end without writing anything, digesting what it holds."""
+def watch_members(reader: TarReader, digest: TreeDigest) -> Iterator[Entry]:
+    """Read an archive to its end without writing anything, digesting what it holds; yields the entries."""
     for member in reader.members():
         if member.link_to is not None:
             digest.add_name(member.entry.path, member.link_to)
@@ -36,6 +38,7 @@ def digest_members(reader: TarReader, digest: TreeDigest) -> None:
         for chunk in member.chunks():
             content.update(chunk)
         digest.add(member.entry, content.digest())
+        yield member.entry
 
 
 def foreign_owners(entry: Entry) -> str:

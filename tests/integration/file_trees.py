@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +45,16 @@ def keeps_attributes(folder: Path) -> bool:
 
 def make_odd_tree(root: Path) -> Path:
     root.mkdir()
-    base = os.fsencode(root)
     for number, name in enumerate(ODD_NAMES):
-        path = base + b"/" + name
-        Path(os.fsdecode(path)).write_bytes(os.urandom(number * 700))
+        path = root / os.fsdecode(name)
+        path.write_bytes(os.urandom(number * 700))
         os.utime(path, ns=(1, 1_700_000_000_123_456_789 + number))
-    deep = base + b"/" + b"d" * 90 + b"/" + b"e" * 90 + "/ä".encode() * 20
-    os.makedirs(deep)
-    (Path(os.fsdecode(deep)) / "leaf").write_bytes(b"leaf")
+    deep = root / ("d" * 90) / ("e" * 90 + "/ä" * 20)
+    deep.mkdir(parents=True)
+    (deep / "leaf").write_bytes(b"leaf")
     (root / "empty").mkdir(mode=0o711)
     (root / "empty-file").write_bytes(b"")
-    (root / "big").write_bytes(os.urandom(9 * 1024 * 1024 + 17))
+    (root / "big").write_bytes(os.urandom(4096) * 2304 + b"odd")
     os.link(root / "big", root / "a-hard-link")
     os.link(root / "big", root / "empty" / "another")
     for name, target in {
@@ -70,7 +70,7 @@ def make_odd_tree(root: Path) -> Path:
     (root / "sticky").mkdir()
     os.chmod(root / "sticky", 0o3775)
     (root / "no-mode").write_bytes(b"n")
-    os.chmod(root / "no-mode", 0o040)
+    os.chmod(root / "no-mode", 0o040 if os.geteuid() == 0 else 0o440)
     os.utime(root / "no-mode", ns=(-1_500_000_001, -1_500_000_001))
     os.utime(root / "inside", ns=(5, 1_600_000_000_000_000_001), follow_symlinks=False)
     if os.geteuid() == 0:
@@ -132,3 +132,26 @@ def snapshot(root: Path) -> dict[bytes, dict[str, Any]]:
             facts["names"] = sorted(inodes[facts["inode"]])
         del facts["inode"]
     return found
+
+
+def as_nobody(work: Callable[[], object]) -> str:
+    """Run without privileges, in a folder that belongs to nobody; what it returned or raised, as text."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(reading)
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+            text = str(work())
+        except BaseException as exc:  # noqa: BLE001
+            text = "%s: %s" % (type(exc).__name__, exc)
+        os.write(writing, text.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as stream:
+        text = stream.read().decode()
+    os.waitpid(pid, 0)
+    return text

@@ -33,7 +33,7 @@ def archive(*members: dict[str, Any]) -> bytes:
     return out.getvalue()
 
 
-EVIL = {
+EVIL: dict[str, tuple[list[dict[str, Any]], str]] = {
     "dot-dot": ([{"name": "../up"}], "'..' in its path"),
     "dot-dot inside": ([{"name": "a", "type": DIR}, {"name": "a/../../up"}], "'..' in its path"),
     "absolute": ([{"name": "/etc/cron.d/x"}], "absolute path"),
