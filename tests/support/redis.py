@@ -118,6 +118,7 @@ class RedisServer:
             "daemonize no",
             "logfile %s" % self.log,
             'save ""',
+            "repl-diskless-sync-delay 0",
         ]
         if self.password:
             lines.append("requirepass %s" % _quoted(self.password))

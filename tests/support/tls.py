@@ -18,7 +18,7 @@ def make_certificates(folder: Path, name: str = "localhost") -> dict[str, str]:
     ca, key, cert, request = (folder / part for part in ("ca.pem", "key.pem", "cert.pem", "request.pem"))
     ca_key, extension = folder / "ca-key.pem", folder / "extension"
     extension.write_text("subjectAltName=DNS:%s\n" % name)
-    new = ["openssl", "req", "-newkey", "rsa:2048", "-nodes"]
+    new = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     sign = ["openssl", "x509", "-req", "-days", "2", "-CAcreateserial", "-extfile", str(extension)]
     for argv in (
         [*new, "-x509", "-days", "2", "-subj", "/CN=test CA", "-keyout", str(ca_key), "-out", str(ca)],

@@ -243,19 +243,11 @@ class Client:
 
 
 def _open(settings: RedisSettings, where: str) -> socket.socket:
-    link: socket.socket
     try:
-        if settings.socket:
-            link = socket.socket(socket.AF_UNIX)
-            link.settimeout(CONNECT_SECONDS)
-            link.connect(settings.socket)
-            return link
-        link = socket.create_connection((settings.host, settings.port), CONNECT_SECONDS)
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        link = _connect_socket(settings.socket) if settings.socket else _connect_tcp(settings.host, settings.port)
     except OSError as error:
         raise ConnectError("Redis at %s cannot be reached: %s" % (where, error), _unreachable_hint(settings)) from error
-    if not settings.tls:
+    if settings.socket or not settings.tls:
         return link
     try:
         return _tls_context(settings).wrap_socket(link, server_hostname=settings.host)
@@ -264,6 +256,24 @@ def _open(settings: RedisSettings, where: str) -> socket.socket:
         if isinstance(error, OSError):
             raise _tls_error(settings, where, error) from error
         raise
+
+
+def _connect_socket(path: str) -> socket.socket:
+    link = socket.socket(socket.AF_UNIX)
+    link.settimeout(CONNECT_SECONDS)
+    try:
+        link.connect(path)
+    except BaseException:
+        link.close()
+        raise
+    return link
+
+
+def _connect_tcp(host: str, port: int) -> socket.socket:
+    link = socket.create_connection((host, port), CONNECT_SECONDS)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return link
 
 
 def _unreachable_hint(settings: RedisSettings) -> str:
