@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # /media became /data here.
 DATA_TRAIN = (2025, 12)
+# Installers copy authentik's file of defaults, so a default that is written out says no more than one that is not.
+_DEFAULT_PATHS = ("/certs", "/templates", "/blueprints", "./media", "/media", "./data", "/data")
 _PLAIN = (
     ("certs", "certs", "cert_discovery_dir"),
     ("custom-templates", "custom_templates", "email.template_dir"),
@@ -110,7 +112,7 @@ class _Finder:
             )
         elif path.startswith("/nix/store/"):
             self._places.notes.append("%s: %s is part of the installed package" % (component, path))
-        elif setting.source.startswith(DEFAULT_SOURCE) and not self._around.system.is_dir(path):
+        elif str(setting.value) in _DEFAULT_PATHS and not self._around.system.exists(path):
             if optional:
                 self._places.notes.append("%s: %s, authentik's default, does not exist" % (component, path))
             else:
