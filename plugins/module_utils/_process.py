@@ -13,6 +13,7 @@ command can be shown as it was run.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shlex
@@ -38,6 +39,8 @@ _STDERR_KEPT = 64 * 1024
 _STDERR_LINES_SHOWN = 12
 _KILL_GRACE_SECONDS = 3.0
 _PR_SET_PDEATHSIG = 1
+_F_SETPIPE_SZ = 1031
+_PIPE_BYTES = 1024 * 1024
 _CLIENT_PACKAGE = "the PostgreSQL client programs (postgresql-client on Debian, postgresql on RHEL)"
 _PACKAGES = dict.fromkeys(("pg_dump", "pg_dumpall", "pg_restore", "psql"), _CLIENT_PACKAGE)
 _PACKAGES["zstd"] = "zstd"
@@ -196,6 +199,7 @@ class Pipeline:
                 self._stdout = child.stdout
             elif child.stdout is not None:
                 upstream = child.stdout
+            _widen(child.stdout)
 
     def finish(self, timeout: float | None = None, check: bool = True) -> list[Completed]:
         """Close both ends, wait for every program and return how each ended.
@@ -261,6 +265,15 @@ class Pipeline:
         for drain in self._drains:
             drain.text()
         self._finished = True
+
+
+def _widen(pipe: IO[bytes] | None) -> None:
+    """Let a pipe hold more than 64 KiB: fewer turns between its two programs."""
+    if pipe is not None:
+        try:
+            fcntl.fcntl(pipe.fileno(), _F_SETPIPE_SZ, _PIPE_BYTES)
+        except OSError:
+            pass  # the user's share of pipe memory is used up: the default size works too
 
 
 class _Drain:

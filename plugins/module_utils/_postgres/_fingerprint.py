@@ -6,11 +6,13 @@
 
 """What a restored database must equal: rows and content of every table, and what stands around them.
 
-The digest of a table is the sum, over its rows, of
+The digest of a table is the sum of the hashes of its rows, as a decimal number. A row's hash goes through its columns
+in the order of their names, each column's hash being the seed of the next one's, 0 that of the first:
 
-    hashtextextended((ROW(columns in the order of their names))::text COLLATE "C", 0)
+    hashtextextended(coalesce(column::text, :data:`NULL_TEXT`) COLLATE "C", seed)
 
-as a decimal number. A sum does not depend on the order of the rows, and unlike XOR two equal rows don't cancel out.
+A sum does not depend on the order of the rows, and unlike XOR two equal rows don't cancel out. Column by column is a
+third faster than the text of whole rows, whose quoting costs as much as the hash.
 The text of a row does not depend on the server's version or configuration: :data:`PINNED` settings are in force.
 So a set of PostgreSQL 12 compares with what PostgreSQL 18 restored from it. No rows give "0".
 
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._client import Session
 
-DIGEST_FORMULA = 'sum(hashtextextended((ROW(columns by name))::text COLLATE "C", 0)), settings of format 1'
+DIGEST_FORMULA = "sum over rows of chained hashtextextended(column::text), columns by name; settings of format 1"
+#: Stands for NULL where a column's text is hashed; drawn by lot, so that no column holds it by chance.
+NULL_TEXT = "null 5d0c6a3fbb3e4f0f9a6f1f0d2e7c8b14"
 EMPTY_DIGEST = "0"
 PINNED = {
     "search_path": "pg_catalog",
@@ -185,10 +189,13 @@ def _batches(relations: Sequence[_catalog.Relation]) -> Iterator[Sequence[_catal
 
 def _digest_sql(columns: Sequence[str], source: str) -> str:
     """Return the SELECT of count and digest over ``source``, which must be named ``t``."""
-    row = ", ".join("t.%s" % quote_ident(column) for column in sorted(columns))
+    row = "0"
+    for column in sorted(columns):
+        text = "coalesce(t.%s::text, %s) COLLATE \"C\"" % (quote_ident(column), quote_literal(NULL_TEXT))
+        row = "pg_catalog.hashtextextended(%s, %s)" % (text, row)
     return (
-        "SELECT pg_catalog.count(*)::text AS rows, coalesce(pg_catalog.sum("
-        'pg_catalog.hashtextextended((ROW(%s))::text COLLATE "C", 0)), 0)::text AS digest FROM %s' % (row, source)
+        "SELECT pg_catalog.count(*)::text AS rows, coalesce(pg_catalog.sum((%s)::bigint), 0)::text AS digest FROM %s"
+        % (row, source)
     )
 
 
