@@ -145,7 +145,7 @@ def compare_counts(client: Client, loaded: Loaded, databases: Collection[int]) -
         if not fewest <= found <= most:
             raise StateError(
                 "Database %d has %d keys after the restore instead of %d." % (database, found, most),
-                "Something else writes to it, or the server evicts keys (maxmemory); stop authentik and run again.",
+                "Stop what writes to it (authentik), and raise maxmemory where the server evicts keys.",
             )
         counts[database] = found
     return counts

@@ -205,9 +205,7 @@ def _back_out(request: Request, folder: WorkFolder, state: dict[str, Any], error
     except RecoveryError as second:
         if isinstance(error, RecoveryError):
             error.cause += " Putting the previous content back failed too: %s" % second.cause
-            error.hint = "The previous content is safe in %s. Run step undo when Redis answers again." % (
-                folder.file(BEFORE)
-            )
+            error.hint = "%s The previous content is safe in %s: run step undo." % (second.hint, folder.file(BEFORE))
         return
     if isinstance(error, RecoveryError):
         error.cause += " The previous content of Redis was put back."

@@ -1,0 +1,520 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Restores into real Redis servers: what the server itself says of every key, before the disaster and after."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import stat
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _files
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import RedisSettings
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
+    ConnectError,
+    InputError,
+    IntegrityError,
+    RecoveryError,
+    SpaceError,
+    StateError,
+)
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis import _restore, _snapshot
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis._work_folder import WorkFolder
+from tests.support.redis import RedisServer
+from tests.support.redis_data import fill
+from tests.support.redis_module import RESTORE_ID, options_for, run_module, write_set
+
+MakeRedis = Callable[..., RedisServer]
+
+
+class Restore:
+    """A set taken from a server, and the steps of restoring it, as the module calls them."""
+
+    def __init__(self, source: RedisServer, folder: Path) -> None:
+        out = io.BytesIO()
+        taken = _snapshot.take_snapshot(settings_of(source), out, "replication", 30)
+        self.set = write_set(folder / "set", out.getvalue(), taken.summary.fingerprint())
+        self.folder = WorkFolder(str(folder / "work"), RESTORE_ID)
+        self.databases: list[int] | None = None
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        manifest: dict[str, Any] = json.loads((self.set / "manifest.json").read_text())
+        return manifest
+
+    def request(self, server: RedisServer, **more: Any) -> _restore.Request:
+        return _restore.Request(settings_of(server, **more), self.databases, 30)
+
+    def source(self) -> _files.DirectorySource:
+        return _files.DirectorySource(str(self.set), self.manifest["artifacts"])
+
+    def check(self, server: RedisServer, **more: Any) -> dict[str, Any]:
+        return _restore.check(self.request(server, **more), self.source(), self.manifest)
+
+    def prepare(self, server: RedisServer, **more: Any) -> dict[str, Any]:
+        return _restore.prepare(self.request(server, **more), self.source(), self.manifest, self.folder)
+
+    def swap(self, server: RedisServer, **more: Any) -> dict[str, Any]:
+        return _restore.swap(self.request(server, **more), self.folder)
+
+    def undo(self, server: RedisServer, **more: Any) -> dict[str, Any]:
+        return _restore.undo(self.request(server, **more), self.folder)
+
+
+def settings_of(server: RedisServer, **more: Any) -> RedisSettings:
+    return RedisSettings(**{"host": "127.0.0.1", "port": server.port, "password": server.password or None, **more})
+
+
+def disaster(server: RedisServer) -> None:
+    """Lose everything, and let something else grow in its place."""
+    server.send("FLUSHALL")
+    server.send_all([("SET", "grown %d" % n, n) for n in range(20)])
+    server.send("LPUSH", "int8", "of another type")
+    server.send("SET", "foreign", "in a database that the set does not hold", db=4)
+    if server.version >= (7, 0):
+        server.send("FUNCTION", "FLUSH")
+
+
+def functions(server: RedisServer) -> object:
+    return server.send("FUNCTION", "DUMP")[:-10] if server.version >= (7, 0) else b""  # type: ignore[index]
+
+
+@pytest.mark.parametrize("aof", ["no", "yes"])
+def test_everything_comes_back_and_survives_a_restart(
+    make_redis: MakeRedis, redis_program: str, aof: str, tmp_path: Path
+) -> None:
+    server = make_redis(program=redis_program, options=["appendonly %s" % aof])
+    fill(server)
+    before, before_functions = server.content(), functions(server)
+    restore = Restore(server, tmp_path)
+    disaster(server)
+    lost = server.content()
+
+    plan = restore.check(server)
+    assert server.content() == lost
+    assert plan["databases"] == [0, 1, 9]
+    assert plan["keys_present"]["0"] == 21
+    assert any("database 1: 0 keys are replaced by 300" in sentence for sentence in plan["plan"])
+    prepared = restore.prepare(server)
+    assert server.content() == lost
+    assert prepared["work_folder"] == restore.folder.path
+    swapped = restore.swap(server)
+    foreign = {name: value for name, value in lost.items() if name[0] == 4}
+    assert server.content() == {**before, **foreign}
+    assert functions(server) == before_functions
+    assert swapped["changed"]
+    assert swapped["keys"] == {"0": len(server.keys(0)), "1": 300, "9": 5}
+
+    if aof == "no":
+        server.send("SAVE")
+    server.restart(hard=aof == "no")
+    assert server.content() == {**before, **foreign}
+
+    undone = restore.undo(server)
+    assert server.content() == lost
+    assert undone["changed"]
+    assert not os.path.exists(restore.folder.path)
+    assert restore.undo(server) == {"changed": False, "keys": {}}
+    assert server.content() == lost
+
+
+def test_onto_a_newer_release(make_redis: MakeRedis, redis_program: str, tmp_path: Path) -> None:
+    old, new = make_redis(), make_redis(program=redis_program)
+    fill(old)
+    restore = Restore(old, tmp_path)
+    restore.prepare(new)
+    restore.swap(new)
+    for db in (0, 1, 9):
+        assert new.keys(db) == old.keys(db)
+        for name in old.keys(db):
+            assert new.send("TYPE", name, db=db) == old.send("TYPE", name, db=db)
+    assert new.send("XINFO", "GROUPS", "stream")[0][1] == b"workers"  # type: ignore[index]
+    assert new.send("XRANGE", "stream", "-", "+") == old.send("XRANGE", "stream", "-", "+")
+    old_scores, new_scores = (server.send("ZRANGE", "zset big", 0, -1, "WITHSCORES") for server in (old, new))
+    assert new_scores[::2] == old_scores[::2]  # type: ignore[index]
+    # Releases print the same number differently.
+    assert list(map(float, new_scores[1::2])) == list(map(float, old_scores[1::2]))  # type: ignore[index]
+    assert new.send("LRANGE", "list big", 0, -1) == old.send("LRANGE", "list big", 0, -1)
+
+
+def test_onto_an_older_release_is_refused(make_redis: MakeRedis, tmp_path: Path) -> None:
+    server = make_redis()
+    server.send("SET", "key", "x")
+    restore = Restore(server, tmp_path)
+    data = bytearray((restore.set / "redis" / "dump.rdb").read_bytes())
+    data[5:9] = b"0099"
+    data[-8:] = b"\x00" * 8
+    shutil.rmtree(restore.set)
+    write_set(
+        restore.set,
+        bytes(data),
+        {"rdb_version": 99, "keys": {"0": 1}, "expiring": {}, "functions": 0, "redis_version": None, "checksum": ""},
+    )
+    with pytest.raises(StateError, match=r"RDB version 99 .*reads up to 9.*later one"):
+        restore.check(server)
+    # Without any key to learn from, the release tells.
+    server.send("FLUSHALL")
+    with pytest.raises(StateError, match=r"RDB version 99 .*reads up to 9.*later one"):
+        restore.check(server)
+
+
+def test_expired_keys_are_left_out_and_counted(make_redis: MakeRedis, tmp_path: Path) -> None:
+    server = make_redis()
+    server.send_all([("SET", "short %d" % n, "x", "PX", 500) for n in range(30)])
+    server.send_all([("SET", "long %d" % n, "x", "PX", 500000) for n in range(20)])
+    server.send("SET", "always", "x")
+    restore = Restore(server, tmp_path)
+    time.sleep(0.6)
+    assert restore.check(server)["keys_expired"] == {"0": 30}
+    restore.prepare(server)
+    result = restore.swap(server)
+    assert (result["keys"], result["keys_expired"]) == ({"0": 21}, {"0": 30})
+    assert len(server.keys()) == 21
+    assert 400000 < int(server.send("PTTL", "long 3")) <= 500000  # type: ignore[call-overload]
+
+
+def test_keys_that_expire_while_they_are_restored_are_no_mistake(make_redis: MakeRedis, tmp_path: Path) -> None:
+    server = make_redis()
+    server.send_all([("SET", "key %d" % n, "x", "PX", 2000 + n // 4) for n in range(20000)])
+    restore = Restore(server, tmp_path)
+    restore.prepare(server)
+    while server.send("GET", "key 0"):
+        time.sleep(0.005)
+    result = restore.swap(server)
+    assert result["keys_expired"]["0"] + result["keys"]["0"] <= 20000
+
+
+def test_only_the_chosen_databases(make_redis: MakeRedis, tmp_path: Path) -> None:
+    server = make_redis()
+    server.send("SET", "mine", "old")
+    server.send("SET", "other", "old", db=3)
+    restore = Restore(server, tmp_path)
+    server.send("SET", "mine", "new")
+    server.send("SET", "other", "new", db=3)
+    assert "database 3" in restore.check(server)["warnings"][0]
+    restore.databases = [0]
+    assert "left out" in restore.check(server)["warnings"][0]
+    restore.prepare(server)
+    restore.swap(server)
+    assert (server.send("GET", "mine"), server.send("GET", "other", db=3)) == (b"old", b"new")
+    restore.undo(server)
+    assert (server.send("GET", "mine"), server.send("GET", "other", db=3)) == (b"new", b"new")
+
+
+def test_database_of_the_instance_is_emptied_although_the_set_has_no_key_of_it(
+    make_redis: MakeRedis, tmp_path: Path
+) -> None:
+    server = make_redis()
+    server.send("SET", "key", "x", db=2)
+    restore = Restore(server, tmp_path)
+    server.send("SET", "leftover", "x", db=5)
+    restore.prepare(server, db=5)
+    assert restore.swap(server, db=5)["keys"] == {"2": 1, "5": 0}
+    assert server.keys(5) == []
+
+
+@pytest.mark.parametrize("options", [["maxmemory 6mb"], ["maxmemory 6mb", "maxmemory-policy allkeys-lru"]])
+def test_server_without_room_gets_its_content_back(make_redis: MakeRedis, tmp_path: Path, options: list[str]) -> None:
+    full, small = make_redis(), make_redis(options=options)
+    full.send_all([("SET", "key %d" % n, "x%d" % n * 500) for n in range(6000)])
+    small.send_all([("SET", "kept %d" % n, "x") for n in range(50)])
+    before = small.content()
+    restore = Restore(full, tmp_path)
+    restore.prepare(small)
+    with pytest.raises(RecoveryError, match=r"maxmemory") as caught:
+        restore.swap(small)
+    assert "The previous content of Redis was put back" in str(caught.value)
+    assert small.content() == before
+    assert restore.undo(small)["changed"]
+    assert small.content() == before
+
+
+def test_a_writer_in_between_is_noticed(make_redis: MakeRedis, tmp_path: Path) -> None:
+    server = make_redis()
+    fill(server, more=2000)
+    restore = Restore(server, tmp_path)
+    restore.prepare(server)
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            server.send("SET", "written %d" % number, "x")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with pytest.raises(StateError, match=r"instead of.*Stop what writes.*run step undo"):
+            restore.swap(server)
+    finally:
+        stop.set()
+        writer.join()
+    restore.undo(server)
+    assert len(server.keys(1)) == 2100
+
+
+def test_killed_in_the_middle_of_the_swap(make_redis: MakeRedis, tmp_path: Path, monkeypatch: Any) -> None:
+    server = make_redis()
+    fill(server)
+    wanted = server.content()
+    restore = Restore(server, tmp_path)
+    disaster(server)
+    before = server.content()
+    restore.prepare(server)
+
+    def die(*_arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    # As SIGKILL leaves it: databases emptied, some keys put, no code of ours runs any more.
+    with monkeypatch.context() as patch:
+        patch.setattr(_restore, "compare_counts", die)
+        patch.setattr(_restore, "_back_out", lambda *_arguments: None)
+        with pytest.raises(KeyboardInterrupt):
+            restore.swap(server)
+    server.send("DEL", "list big")
+    assert server.content() not in (before, wanted)
+    with pytest.raises(StateError, match=r"already begun.*undo"):
+        restore.prepare(server)
+    restore.swap(server)
+    wanted_now = {**wanted, (4, b"foreign"): before[(4, b"foreign")]}
+    assert server.content() == wanted_now
+    assert restore.swap(server)["changed"] is False
+    assert server.content() == wanted_now
+    restore.undo(server)
+    assert server.content() == before
+
+
+def test_server_that_dies_in_the_swap_can_be_undone_later(
+    make_redis: MakeRedis, tmp_path: Path, monkeypatch: Any
+) -> None:
+    server = make_redis()
+    fill(server)
+    restore = Restore(server, tmp_path)
+    before = server.content()
+    restore.prepare(server)
+    server.send("SAVE")
+
+    def kill(*_arguments: Any) -> None:
+        server.stop(hard=True)
+        raise ConnectError("Redis closed the connection")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_restore, "load", kill)
+        with pytest.raises(ConnectError, match=r"failed too.*before\.rdb.*undo"):
+            restore.swap(server)
+    server.start()
+    server.send("SET", "something", "new")
+    restore.undo(server)
+    assert server.content() == before
+
+
+def test_what_was_written_after_prepare_is_what_undo_puts_back(make_redis: MakeRedis, tmp_path: Path) -> None:
+    server = make_redis()
+    server.send("SET", "key", "saved")
+    restore = Restore(server, tmp_path)
+    restore.prepare(server)
+    server.send("SET", "key", "after prepare")
+    restore.swap(server)
+    assert server.send("GET", "key") == b"saved"
+    restore.undo(server)
+    assert server.send("GET", "key") == b"after prepare"
+
+
+def test_undo_before_the_swap_leaves_the_server_alone(make_redis: MakeRedis, tmp_path: Path) -> None:
+    server = make_redis()
+    server.send("SET", "key", "saved")
+    restore = Restore(server, tmp_path)
+    restore.prepare(server)
+    server.send("SET", "key", "after prepare")
+    assert restore.undo(server) == {"changed": True, "keys": {}}
+    assert server.send("GET", "key") == b"after prepare"
+
+
+@pytest.mark.parametrize("name", ["new.rdb", "before.rdb"])
+def test_altered_kept_files_are_refused_before_anything_is_emptied(
+    make_redis: MakeRedis, tmp_path: Path, name: str
+) -> None:
+    server = make_redis()
+    server.send("SET", "key", "x")
+    restore = Restore(server, tmp_path)
+    restore.prepare(server)
+    if name == "before.rdb":
+        restore.swap(server)
+    path = Path(restore.folder.file(name))
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(IntegrityError, match=r"was altered.*not touched"):
+        (restore.swap if name == "new.rdb" else restore.undo)(server)
+    assert server.send("GET", "key") == b"x"
+
+
+def test_damaged_artifacts_change_nothing(make_redis: MakeRedis, tmp_path: Path) -> None:
+    server = make_redis()
+    fill(server, more=10)
+    restore = Restore(server, tmp_path)
+    server.send("SET", "live", "x")
+    before = server.content()
+    artifact = restore.set / "redis" / "dump.rdb"
+    good = artifact.read_bytes()
+    for bad in (good[:-1], good[:1000], b"", good + b"\x00", good[:2000] + bytes([good[2000] ^ 4]) + good[2001:]):
+        artifact.write_bytes(bad)
+        for step in (restore.check, restore.prepare):
+            with pytest.raises(IntegrityError):
+                step(server)
+    artifact.unlink()
+    with pytest.raises(IntegrityError, match="missing"):
+        restore.check(server)
+    with pytest.raises(StateError, match=r"Nothing was prepared.*prepare"):
+        restore.swap(server)
+    assert server.content() == before
+    assert not [name for _path, _folders, names in os.walk(restore.folder.path) for name in names]
+
+
+def test_manifest_that_says_otherwise(make_redis: MakeRedis, tmp_path: Path) -> None:
+    server = make_redis()
+    server.send("SET", "key", "x")
+    restore = Restore(server, tmp_path)
+    manifest = restore.manifest
+    manifest["components"]["redis"]["fingerprint"]["keys"] = {"0": 2}
+    with pytest.raises(IntegrityError, match=r"keys \{'0': 1\}, the manifest says \{'0': 2\}"):
+        _restore.check(restore.request(server), restore.source(), manifest)
+
+
+def test_servers_that_cannot_take_a_restore(make_redis: MakeRedis, tmp_path: Path) -> None:
+    source = make_redis()
+    source.send("SET", "secret-name", os.urandom(2000000))
+    source.send("SET", "high", "x", db=12)
+    restore = Restore(source, tmp_path)
+    replica = make_redis(options=["replicaof 127.0.0.1 %d" % source.port])
+    few = make_redis(options=["databases 4"])
+    renamed = make_redis(options=['rename-command FLUSHDB ""'])
+    small = make_redis(options=["proto-max-bulk-len 1mb"])
+    users = make_redis(users=["weak on >word ~* +@all -restore -flushdb"])
+    login = {"username": "weak", "password": "word"}
+    limit = time.monotonic() + 20
+    while replica.info("master_link_status") != "up" and time.monotonic() < limit:
+        time.sleep(0.1)
+    for server, more, words in (
+        (replica, {}, "is a replica.*REPLICAOF NO ONE"),
+        (make_redis(options=["cluster-enabled yes"]), {}, "cluster mode"),
+        (few, {}, "SELECT: ERR DB index is out of range"),
+        (renamed, {}, "refused FLUSHDB.*renamed"),
+        (small, {}, "value of 1.9 MiB.*proto-max-bulk-len"),
+        (users, login, "refused FLUSHDB: NOPERM.*refused RESTORE: NOPERM"),
+    ):
+        with pytest.raises(StateError, match=words) as caught:
+            restore.check(server, **more)
+        assert "secret-name" not in str(caught.value)
+
+
+def test_another_server_is_not_undone(make_redis: MakeRedis, tmp_path: Path) -> None:
+    server, other = make_redis(), make_redis()
+    server.send("SET", "key", "x")
+    other.send("SET", "theirs", "x")
+    restore = Restore(server, tmp_path)
+    restore.prepare(server)
+    restore.swap(server)
+    for step in (restore.swap, restore.undo):
+        with pytest.raises(StateError, match="was prepared for Redis at 127.0.0.1:%d" % server.port):
+            step(other)
+    assert other.keys() == [b"theirs"]
+
+
+def test_present_content_is_kept_by_bgsave_where_replication_is_not_allowed(
+    make_redis: MakeRedis, tmp_path: Path
+) -> None:
+    server = make_redis(users=["some on >word ~* +@all -psync -sync", "none on >word ~* +@all -psync -bgsave"])
+    server.send("SET", "key", "x")
+    restore = Restore(server, tmp_path)
+    assert restore.prepare(server, username="some", password="word")["method"] == "bgsave"
+    restore.swap(server, username="some", password="word")
+    other = WorkFolder(str(tmp_path / "other"), RESTORE_ID)
+    request = restore.request(server, username="none", password="word")
+    with pytest.raises(StateError, match=r"no way back.*psync.*bgsave"):
+        _restore.prepare(request, restore.source(), restore.manifest, other)
+
+
+def test_work_folder_is_private_and_needs_room(make_redis: MakeRedis, tmp_path: Path, monkeypatch: Any) -> None:
+    server = make_redis()
+    server.send("SET", "key", "x")
+    restore = Restore(server, tmp_path)
+    monkeypatch.setattr(_files, "free_bytes", lambda path: 10)
+    with pytest.raises(SpaceError, match=r"10 B free.*work_dir"):
+        restore.prepare(server)
+    monkeypatch.undo()
+    restore.prepare(server)
+    for path, folders, files in os.walk(tmp_path / "work"):
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o700
+        for name in files:
+            assert stat.S_IMODE(os.stat(os.path.join(path, name)).st_mode) == 0o600
+        assert folders is not None
+    with pytest.raises(InputError, match="not the id"):
+        WorkFolder(str(tmp_path), "../../etc")
+
+
+def test_module_through_all_steps(make_redis: MakeRedis, tmp_path: Path) -> None:
+    server = make_redis(password="secret", options=["appendonly yes"])
+    fill(server, more=10)
+    before = server.content()
+    restore = Restore(server, tmp_path)
+    server.send("FLUSHALL")
+    server.send("SET", "new", "x")
+
+    def step(name: str, check: bool = False, **more: Any) -> dict[str, Any]:
+        options = options_for(server, step=name, restore_id=RESTORE_ID, work_dir=str(tmp_path / "kept"), **more)
+        result = run_module("authentik_redis_restore", options, check=check)
+        assert not result.get("failed"), result["msg"]
+        return result
+
+    src: Any = {"src": str(restore.set)}
+    for result in (step("check", **src), step("prepare", check=True, **src), step("check", check=True, **src)):
+        assert result["changed"] is False
+        assert "1 keys are replaced by %d" % result["keys"]["0"] in result["plan"][1]
+    assert not (tmp_path / "kept").exists()
+    assert step("swap", check=True)["changed"] is False
+    assert step("prepare", **src)["changed"]
+    assert step("swap", check=True)["changed"]
+    assert server.keys() == [b"new"]
+    assert step("swap")["keys"]["1"] == 110
+    assert server.content() == before
+    assert step("undo", check=True)["changed"]
+    assert server.content() == before
+    assert step("undo")["changed"]
+    assert server.keys() == [b"new"]
+    assert step("undo")["changed"] is False
+    assert not (tmp_path / "kept" / RESTORE_ID).exists()
+
+
+def test_module_on_sets_and_instances_without_redis(make_redis: MakeRedis, tmp_path: Path) -> None:
+    server = make_redis()
+    server.send("SET", "key", "x")
+    restore = Restore(server, tmp_path)
+    options = options_for(server, step="check", src=str(restore.set))
+    missing = run_module("authentik_redis_restore", {**options, "redis_enabled": False})
+    assert missing["failed"]
+    assert "this instance has none" in missing["msg"]
+    manifest = restore.manifest
+    manifest["components"], manifest["artifacts"] = {}, []
+    (restore.set / "manifest.json").write_text(json.dumps(manifest))
+    result = run_module("authentik_redis_restore", options)
+    assert (result["changed"], result["plan"]) == (False, ["The set holds no Redis: nothing to restore."])
+
+
+def test_module_options_that_are_needed(make_redis: MakeRedis) -> None:
+    server = make_redis()
+    for step in ("prepare", "swap", "undo"):
+        result = run_module("authentik_redis_restore", options_for(server, step=step))
+        assert "restore_id" in result["msg"]
+    result = run_module("authentik_redis_restore", options_for(server, step="undo", restore_id="../x"))
+    assert "not the id" in result["msg"]
