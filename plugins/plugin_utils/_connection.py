@@ -100,13 +100,20 @@ def plain_ssh_options(options: dict[str, t.Any]) -> dict[str, t.Any]:
     return changed
 
 
-def streaming_connection(connection: t.Any, play_context: t.Any) -> t.Any:
-    """Return the connection for artifacts: a second one for ssh, the task's own for every other plugin."""
+def streaming_connections(connection: t.Any, play_context: t.Any, lanes: int) -> tuple[t.Any, list[t.Any]]:
+    """Return the connection for artifacts and further ones that threads may use.
+
+    For ssh these are connections of their own, which share one uncompressed master. Every other plugin is used as
+    it is, and by one thread only.
+    """
     if not connection.matches_name(["ssh", "ansible.builtin.ssh", "ansible.legacy.ssh"]):
-        return connection
-    plain = connection_loader.get("ansible.builtin.ssh", play_context)
+        return connection, []
     options = connection.get_options()
-    options.setdefault("host", None)
-    options["host"] = options["host"] or play_context.remote_addr
-    plain.set_options(direct=plain_ssh_options(options))
-    return plain
+    options["host"] = options.get("host") or play_context.remote_addr
+    options = plain_ssh_options(options)
+    plain = []
+    for _number in range(1 + lanes):
+        made = connection_loader.get("ansible.builtin.ssh", play_context)
+        made.set_options(direct=options)
+        plain.append(made)
+    return plain[0], plain[1:]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stream import Sender
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sender import Sender
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import StreamingAction, Target
 
 _OTHER_STEPS = ("swap", "undo")

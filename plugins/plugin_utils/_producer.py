@@ -33,7 +33,7 @@ class ProducerAction(StreamingAction):
 
         def make_pump(remote: t.Any, folder: str, options: t.Any, progress: t.Any) -> Receiver:
             estimates = {a["path"]: a["size"] for a in earlier[0].manifest["artifacts"]} if earlier else {}
-            pumps.append(Receiver(remote, partial.sink(), folder, options.window, progress, estimates))
+            pumps.append(Receiver(remote, partial.sink(), folder, progress, estimates))
             return pumps[0]
 
         result = self.transfer(arguments, task_vars, make_pump, partial.heartbeat)

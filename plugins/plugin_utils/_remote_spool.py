@@ -13,6 +13,7 @@ import os
 import re
 import shlex
 import socket
+import time
 import typing as t
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
@@ -30,7 +31,7 @@ _SHORTEST_LEASE = 120
 _LONGEST_LEASE = 3000
 _MARK = "authentik-recovery-spool:"
 _PREFIX = ".authentik_recovery-"
-_PUSHED = "pushed.part"
+PART = ".part"
 _NAME = re.compile(re.escape(_PREFIX) + r"(?P<host>.+)-(?P<pid>[0-9]+)-[A-Za-z0-9]+")
 
 
@@ -51,15 +52,17 @@ class RemoteSpool:
     :param connection: connection plugin whose commands run without become.
     :param spool_dir: existing folder on the host in which the spool is made.
     :param chunk_size: bytes of one chunk, which decides how long a silence may last.
+    :param lanes: further connections of the same kind, each used by one thread at a time.
     """
 
-    def __init__(self, connection: t.Any, spool_dir: str, chunk_size: int) -> None:
+    def __init__(self, connection: t.Any, spool_dir: str, chunk_size: int, lanes: t.Sequence[t.Any] = ()) -> None:
         self.path = ""
+        self.lanes = lanes
         self._connection = connection
         self._spool_dir = spool_dir
         self._slowest = 60 + chunk_size // _SLOWEST_BYTES_PER_SECOND
         self._lease = min(max(self._slowest, _SHORTEST_LEASE), _LONGEST_LEASE)
-        self._rename = ""
+        self._renames: list[str] = []
 
     def make(self) -> str:
         """Clear spools of dead runs, make the folder and return its path.
@@ -103,9 +106,9 @@ class RemoteSpool:
         names = [shlex.quote(name) for name in remove]
         if names:
             steps.append("rm -f -- %s" % " ".join(names))
-        if self._rename:
-            steps.append("chmod 600 %s && mv %s %s || exit 8" % (_PUSHED, _PUSHED, shlex.quote(self._rename)))
-            self._rename = ""
+        for name in map(shlex.quote, self._renames):
+            steps.append("chmod 600 %s%s && mv %s%s %s || exit 8" % (name, PART, name, PART, name))
+        self._renames = []
         steps += ["echo %s" % _MARK, "cat %s 2>/dev/null" % STATE_NAME, "echo", "echo %s" % _MARK, "ls -A"]
         status, output, errors = self._run("; ".join(steps))
         if status == 9:
@@ -120,14 +123,24 @@ class RemoteSpool:
             raise StateError("The state of the spool %s is not valid: %s" % (self.path, exc)) from exc
         return Look(state, parts[2].split())
 
-    def fetch(self, name: str, local: str) -> None:
-        """Bring a file of the spool to a local path."""
-        self._connection.fetch_file("%s/%s" % (self.path, name), local)
+    def fetch(self, name: str, local: str, lane: t.Any = None) -> float:
+        """Bring a file of the spool to a local path, over a lane where one is given; return the seconds it took."""
+        began = time.monotonic()
+        (lane or self._connection).fetch_file("%s/%s" % (self.path, name), local)
+        return time.monotonic() - began
 
-    def push(self, local: str, name: str) -> None:
-        """Bring a local file into the spool; it gets its name with the next look."""
-        self._connection.put_file(local, "%s/%s" % (self.path, _PUSHED))
-        self._rename = name
+    def push(self, local: str, name: str, lane: t.Any = None) -> float:
+        """Bring a local file into the spool, over a lane where one is given; return the seconds it took.
+
+        It has a working name until :meth:`rename` and the next look.
+        """
+        began = time.monotonic()
+        (lane or self._connection).put_file(local, "%s/%s%s" % (self.path, name, PART))
+        return time.monotonic() - began
+
+    def rename(self, name: str) -> None:
+        """Give a pushed file its name with the next look."""
+        self._renames.append(name)
 
     def moved(self, seconds: float) -> None:
         """Tell how long the last chunk took: the next silence may last several times that."""

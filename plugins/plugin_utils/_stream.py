@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import contextlib
 import os
@@ -20,15 +21,10 @@ import typing as t
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import (
     BLOCK,
-    ArtifactReader,
     DirectorySink,
-    DirectorySource,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._spool import (
-    Feed,
     chunk_name,
-    feed_name,
-    parse_feed,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._job import AsyncJob
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import process_start
@@ -118,24 +114,33 @@ class Received(t.NamedTuple):
     seconds: float
 
 
+class _Moving(t.NamedTuple):
+    """A chunk on its way: fetched by one future, and stored by the next."""
+
+    chunk: dict[str, t.Any]
+    local: str
+    fetched: concurrent.futures.Future[float]
+
+
 class Receiver:
     """Pulls chunks and appends them to the artifacts of an unfinished set.
 
-    While one chunk travels, the one before is hashed and written.
+    While some chunks travel, the one before is hashed and written, and the spool is looked at.
 
+    :param folder: private local folder for the chunks on their way.
     :param estimates: expected sizes in bytes by path, from an earlier set.
     """
 
     def __init__(
-        self, remote: RemoteSpool, sink: DirectorySink, folder: str, window: int, progress: Progress,
-        estimates: dict[str, int],
+        self, remote: RemoteSpool, sink: DirectorySink, folder: str, progress: Progress, estimates: dict[str, int]
     ) -> None:
         self.received: dict[str, Received] = {}
         self._remote, self._sink, self._folder = remote, sink, folder
-        self._batch = max(1, window // 2)
         self._progress, self._estimates = progress, estimates
-        self._pool = concurrent.futures.ThreadPoolExecutor(1)
-        self._pending: tuple[concurrent.futures.Future[None], int] | None = None
+        self._lanes = [concurrent.futures.ThreadPoolExecutor(1) for _lane in remote.lanes]
+        self._writer = concurrent.futures.ThreadPoolExecutor(1)
+        self._moving: collections.deque[_Moving] = collections.deque()
+        self._writing: tuple[concurrent.futures.Future[None], int] | None = None
         self._acknowledged: list[str] = []
         self._last = 0
         self._artifact = 0
@@ -144,62 +149,90 @@ class Receiver:
 
     def finished_files(self) -> list[str]:
         """Return chunks that were stored since the last call."""
-        if self._pending is not None and self._pending[0].done():
+        if self._writing is not None and self._writing[0].done():
             self._settle()
         names, self._acknowledged = self._acknowledged, []
         return names
 
     def step(self, look: Look) -> bool:
-        """Pull some of the new chunks, and close artifacts that are complete."""
-        state = look.state or {}
-        artifacts = state.get("artifacts", [])
-        chunks = [chunk for chunk in state.get("chunks", []) if chunk["number"] > self._last]
-        for chunk in chunks[: self._batch]:
-            while self._artifact < chunk["artifact"]:
-                self._end(artifacts[self._artifact])
-            if artifacts[self._artifact]["state"] == "discarded":
-                self._acknowledged.append(chunk_name(chunk["number"]))
-            else:
-                self._pull(chunk, artifacts[self._artifact])
-            self._last = chunk["number"]
-        if chunks:
-            return True
-        moved = self._pending is not None
-        self._settle()
-        while self._artifact < len(artifacts) and artifacts[self._artifact]["state"] != "open":
-            self._end(artifacts[self._artifact])
+        """Start to pull new chunks, store those that came, and close artifacts that are complete."""
+        artifacts = (look.state or {}).get("artifacts", [])
+        moved = False
+        for chunk in (look.state or {}).get("chunks", []):
+            if chunk["number"] <= self._last:
+                continue
+            if self._artifact < chunk["artifact"] or artifacts[self._artifact]["state"] == "discarded":
+                # All of the artifact's chunks are known by now.
+                break
+            if len(self._moving) > len(self._lanes):
+                break
+            self._pull(chunk, artifacts[chunk["artifact"]])
             moved = True
-        return moved
+        if self._moving:
+            self._store(self._moving.popleft())
+            return True
+        moved = moved or self._writing is not None
+        self._settle()
+        return self._end_artifacts(look, artifacts) or moved
 
     def close(self) -> None:
         """Stop; an artifact that is not complete leaves nothing."""
-        self._pool.shutdown(wait=True)
+        for pool in (*self._lanes, self._writer):
+            pool.shutdown(wait=True, cancel_futures=True)
         self._discard()
 
     def _pull(self, chunk: dict[str, t.Any], artifact: dict[str, t.Any]) -> None:
         if self._out is None:
             self._open(artifact["path"])
-        local = os.path.join(self._folder, "chunk-%d" % (chunk["number"] % 2))
-        began = time.monotonic()
-        self._remote.fetch(chunk_name(chunk["number"]), local)
-        self._remote.moved(time.monotonic() - began)
-        self._progress.add(chunk["size"])
+        number = self._last = chunk["number"]
+        # One more than can be under way: on the lanes, waiting to be written, and being written.
+        local = os.path.join(self._folder, "chunk-%d" % (number % (len(self._lanes) + 3)))
+        if self._lanes:
+            lane = number % len(self._lanes)
+            fetched = self._lanes[lane].submit(
+                self._remote.fetch, chunk_name(number), local, self._remote.lanes[lane])
+        else:
+            fetched = concurrent.futures.Future()
+            fetched.set_result(self._remote.fetch(chunk_name(number), local))
+        self._moving.append(_Moving(chunk, local, fetched))
+
+    def _store(self, moving: _Moving) -> None:
+        """Wait for a chunk to arrive and hand it to the writer."""
+        self._remote.moved(moving.fetched.result())
+        self._progress.add(moving.chunk["size"])
         self._settle()
-        self._pending = (self._pool.submit(_append, self._out, local, chunk, artifact["path"]), chunk["number"])
+        path = self._out.path
+        self._writing = (self._writer.submit(_append, self._out, moving.local, moving.chunk, path),
+                         moving.chunk["number"])
 
     def _settle(self) -> None:
-        if self._pending is not None:
-            future, number = self._pending
-            self._pending = None
+        """Wait until what is being written is stored; then the host may forget it."""
+        if self._writing is not None:
+            future, number = self._writing
+            self._writing = None
             future.result()
             self._acknowledged.append(chunk_name(number))
+
+    def _end_artifacts(self, look: Look, artifacts: list[dict[str, t.Any]]) -> bool:
+        """Close the artifacts whose chunks have all been stored; tell whether there was one."""
+        moved = False
+        waiting = [chunk for chunk in (look.state or {}).get("chunks", []) if chunk["number"] > self._last]
+        while self._artifact < len(artifacts) and artifacts[self._artifact]["state"] != "open":
+            own = [chunk for chunk in waiting if chunk["artifact"] == self._artifact]
+            if artifacts[self._artifact]["state"] == "discarded":
+                self._acknowledged += [chunk_name(chunk["number"]) for chunk in own]
+                self._last = max([self._last] + [chunk["number"] for chunk in own])
+            elif own:
+                break
+            self._end(artifacts[self._artifact])
+            moved = True
+        return moved
 
     def _open(self, path: str) -> None:
         self._out = self._stack.enter_context(self._sink.artifact(path))
         self._progress.begin(path, self._estimates.get(path), estimated=True)
 
     def _end(self, artifact: dict[str, t.Any]) -> None:
-        self._settle()
         self._artifact += 1
         if artifact["state"] == "discarded":
             self._discard()
@@ -216,12 +249,12 @@ class Receiver:
 
     def _discard(self) -> None:
         self._out = None
-        with contextlib.suppress(_Discarded), self._stack:
-            raise _Discarded
+        with contextlib.suppress(Discarded), self._stack:
+            raise Discarded
 
 
-class _Discarded(Exception):
-    pass
+class Discarded(Exception):
+    """Leaves an artifact's context without keeping what was written."""
 
 
 def _append(out: t.Any, local: str, chunk: dict[str, t.Any], path: str) -> None:
@@ -239,98 +272,3 @@ def _append(out: t.Any, local: str, chunk: dict[str, t.Any], path: str) -> None:
             % (chunk["number"], path, out.size - before, chunk["size"], out.sha256, chunk["digest"]),
             "The connection, or a disk at either end, altered it: run the backup again",
         )
-
-
-class Sender:
-    """Pushes the artifacts that a module asks for, from the store to the spool.
-
-    While one chunk travels, the next is read and hashed.
-
-    :param chunk_size: bytes of one chunk.
-    :param window: how many chunks may lie in the spool.
-    """
-
-    def __init__(
-        self, remote: RemoteSpool, source: DirectorySource, folder: str, chunk_size: int, window: int,
-        progress: Progress,
-    ) -> None:
-        self._remote, self._source, self._folder = remote, source, folder
-        self._chunk_size, self._window, self._progress = chunk_size, window, progress
-        self._pool = concurrent.futures.ThreadPoolExecutor(1)
-        self._prepared: concurrent.futures.Future[Feed] | None = None
-        self._request = self._number = 0
-        self._reader: ArtifactReader | None = None
-        self._total = 0
-        self._stack = contextlib.ExitStack()
-        self._stale: list[str] = []
-
-    def finished_files(self) -> list[str]:
-        """Return fed chunks of requests that the module has given up."""
-        names, self._stale = self._stale, []
-        return names
-
-    def step(self, look: Look) -> bool:
-        """Push the next chunk of the artifact that the module wants, when the window has room."""
-        want = (look.state or {}).get("want") or {"request": 0, "path": ""}
-        feeds = [feed for feed in map(parse_feed, look.names) if feed is not None]
-        self._stale = [feed_name(feed) for feed in feeds if feed.request != want["request"]]
-        if want["request"] and want["request"] != self._request:
-            self._begin(want)
-        elif not want["request"]:
-            self._stop()
-        if self._prepared is None or len(feeds) >= self._window:
-            return False
-        feed = self._prepared.result()
-        began = time.monotonic()
-        local = self._local(feed.number)
-        # The next chunk is read while this one travels.
-        self._prepared = None if feed.last else self._prepare()
-        self._remote.push(local, feed_name(feed))
-        self._remote.moved(time.monotonic() - began)
-        self._progress.add(feed.size)
-        return True
-
-    def close(self) -> None:
-        """Stop reading."""
-        self._stop()
-        self._pool.shutdown(wait=True)
-
-    def _begin(self, want: dict[str, t.Any]) -> None:
-        self._stop()
-        self._request, self._number = want["request"], 0
-        self._total = self._source.expected(want["path"], plain=False)[0]
-        self._reader = self._stack.enter_context(self._source.artifact(want["path"]))
-        self._progress.begin(want["path"], self._total, estimated=False)
-        self._prepared = self._prepare()
-
-    def _stop(self) -> None:
-        if self._prepared is not None:
-            concurrent.futures.wait([self._prepared])
-        self._prepared = self._reader = None
-        with contextlib.suppress(_Discarded), self._stack:
-            raise _Discarded
-
-    def _prepare(self) -> concurrent.futures.Future[Feed]:
-        self._number += 1
-        return self._pool.submit(self._read_chunk, self._number)
-
-    def _read_chunk(self, number: int) -> Feed:
-        """Copy the next chunk of the artifact to its local file; at the artifact's end compare all of it."""
-        reader = self._reader
-        if reader is None:
-            raise IntegrityError("No artifact is open")
-        before = reader.size
-        with open(self._local(number), "wb", buffering=0) as out:
-            while reader.size - before < self._chunk_size:
-                data = reader.read(min(BLOCK, self._chunk_size - (reader.size - before)))
-                if not data:
-                    break
-                out.write(data)
-        last = reader.size >= self._total
-        digest = reader.sha256
-        if last:
-            reader.drain()
-        return Feed(self._request, number, reader.size - before, digest, last)
-
-    def _local(self, number: int) -> str:
-        return os.path.join(self._folder, "chunk-%d" % (number % 2))

@@ -18,7 +18,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError, RecoveryError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import check_id, parse_size
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._connection import streaming_connection
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._connection import streaming_connections
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._job import AsyncJob
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._progress import Progress
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._remote_spool import RemoteSpool, quietly
@@ -29,6 +29,8 @@ _CHUNK_SIZE = "64M"
 _WINDOW = 4
 _SPOOL_DIR = "/var/tmp"
 _SMALLEST_CHUNK = 4096
+# Starting a transfer costs a tenth of a second of waiting: a second one fills it.
+_LANES = 2
 # How long an aborted module may take to notice; after that its lease ends it.
 _ABORT_SECONDS = 20
 
@@ -129,8 +131,8 @@ class StreamingAction(ActionBase):
         :raises Failed: when the module failed.
         """
         options = spooling(arguments)
-        connection = streaming_connection(self._connection, self._play_context)
-        remote = RemoteSpool(connection, options.spool_dir, options.chunk_size)
+        connection, lanes = streaming_connections(self._connection, self._play_context, _LANES)
+        remote = RemoteSpool(connection, options.spool_dir, options.chunk_size, lanes)
         progress = Progress(display.display, str(task_vars.get("inventory_hostname", "?")))
         job = AsyncJob(self, task_vars)
         with contextlib.ExitStack() as stack:
