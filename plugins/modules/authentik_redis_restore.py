@@ -17,7 +17,7 @@ description:
   - The databases that the set holds and the one that the instance uses are emptied first. The others stay as they are.
   - What was there before is kept on the host in O(work_dir), until O(step=undo) or until the folder is removed.
 author:
-  - The authentik_ops.recovery contributors
+  - The authentik_ops.recovery contributors (@authentik-ops)
 extends_documentation_fragment:
   - authentik_ops.recovery.attributes
   - authentik_ops.recovery.instance

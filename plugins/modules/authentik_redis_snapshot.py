@@ -18,7 +18,7 @@ description:
     artifact.
   - The snapshot holds all databases and functions of the server, also those that something else keeps there.
 author:
-  - The authentik_ops.recovery contributors
+  - The authentik_ops.recovery contributors (@authentik-ops)
 extends_documentation_fragment:
   - authentik_ops.recovery.attributes
   - authentik_ops.recovery.instance

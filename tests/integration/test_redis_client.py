@@ -87,7 +87,7 @@ def test_a_server_that_is_not_redis() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
 
     def answer() -> None:
-        link, _ = listener.accept()
+        link, _peer = listener.accept()
         link.recv(100)
         link.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         link.close()

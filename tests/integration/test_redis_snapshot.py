@@ -160,7 +160,7 @@ def fake_primary(answer: bytes) -> tuple[socket.socket, int]:
     info = b"# Server\r\nredis_version:7.0.15\r\nrun_id:x\r\nrole:master\r\n"
 
     def serve() -> None:
-        link, _ = listener.accept()
+        link, _peer = listener.accept()
         with link:
             link.recv(1000)
             link.sendall(b"$%d\r\n%s\r\n" % (len(info), info))

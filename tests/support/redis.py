@@ -181,7 +181,7 @@ class RedisServer:
             for start in range(0, len(everything), 500):
                 part = everything[start : start + 500]
                 link.sendall(b"".join(_encode(command) for command in part))
-                replies += [_read_reply(file) for _ in part]
+                replies += [_read_reply(file) for _command in part]
         return replies[len(first) :]
 
     def keys(self, db: int = 0) -> list[bytes]:
@@ -283,7 +283,7 @@ def _read_reply(file: IO[bytes]) -> object:
     if kind == b"$":
         return None if text == b"-1" else file.read(int(text) + 2)[:-2]
     if kind == b"*":
-        return None if text == b"-1" else [_read_reply(file) for _ in range(int(text))]
+        return None if text == b"-1" else [_read_reply(file) for _item in range(int(text))]
     return text
 
 

@@ -49,7 +49,7 @@ class TlsFront:
     def _accept(self) -> None:
         while True:
             try:
-                plain, _ = self._listener.accept()
+                plain, _peer = self._listener.accept()
             except OSError:
                 return
             threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
