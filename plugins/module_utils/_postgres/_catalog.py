@@ -33,13 +33,14 @@ NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend e
 """
 
 _RELATIONS = """
-SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind, c.relispopulated AS populated,
-    pg_catalog.pg_get_userbyid(c.relowner) AS owner,
+SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
+    c.relispopulated AS populated, pg_catalog.pg_get_userbyid(c.relowner) AS owner,
     ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) AS columns,
     pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND CASE c.relkind
         WHEN 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
-        ELSE pg_catalog.has_table_privilege(c.oid, 'SELECT') AND NOT pg_catalog.row_security_active(c.oid) END AS readable
+        ELSE pg_catalog.has_table_privilege(c.oid, 'SELECT') AND NOT pg_catalog.row_security_active(c.oid)
+        END AS readable
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'm', 'S') AND c.relpersistence <> 't' AND {ours} AND {no_member}
 ORDER BY n.nspname, c.relname
@@ -65,7 +66,7 @@ WHERE s.setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg
 ORDER BY r.rolname NULLS FIRST, name
 """
 
-# One row for each schema and kind of object. NOT NULL became a kind of constraint in 18, and pg_dump skips invalid indexes.
+# One row for each schema and kind of object. NOT NULL became a kind of constraint in 18; pg_dump skips invalid indexes.
 _COUNTS = """
 SELECT schema, kind, pg_catalog.count(*) AS number FROM (
     SELECT n.nspname AS schema, CASE c.relkind WHEN 'r' THEN 'tables' WHEN 'p' THEN 'tables' WHEN 'm' THEN 'matviews'
@@ -97,8 +98,10 @@ SELECT DISTINCT r.rolname AS name FROM pg_catalog.pg_roles r WHERE r.rolname !~ 
     SELECT s.refobjid FROM pg_catalog.pg_shdepend s
     WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND (s.dbid = {database} OR s.objid = {database})
     UNION SELECT d.datdba FROM pg_catalog.pg_database d WHERE d.oid = {database}
-    UNION SELECT c.relowner FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE {ours}
-    UNION SELECT p.proowner FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE {ours}
+    UNION SELECT c.relowner FROM pg_catalog.pg_class c
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE {ours}
+    UNION SELECT p.proowner FROM pg_catalog.pg_proc p
+        JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE {ours}
 ) ORDER BY r.rolname
 """.format(
     ours=_OURS,
@@ -112,7 +115,8 @@ FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE k.contype = 'f'
 UNION
 SELECT 'materialized view', n.nspname, c.relname, d.refobjid::bigint
-FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid JOIN pg_catalog.pg_class c ON c.oid = w.ev_class
+FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid
+    JOIN pg_catalog.pg_class c ON c.oid = w.ev_class
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND c.relkind = 'm'
     AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
@@ -121,7 +125,8 @@ WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND c.relkind = '
 
 def qualified(schema: str, name: str) -> str:
     """Return ``schema.name`` quoted where it must be, the same for every version of the server."""
-    return "%s.%s" % tuple(part if re.match(r"[a-z_][a-z0-9_]*\Z", part) else quote_ident(part) for part in (schema, name))
+    parts = [part if re.match(r"[a-z_][a-z0-9_]*\Z", part) else quote_ident(part) for part in (schema, name)]
+    return ".".join(parts)
 
 
 class Relation(NamedTuple):
@@ -167,15 +172,15 @@ def check_readable(found: Sequence[Relation], role: str) -> None:
     schema = quote_ident(hidden[0].schema)
     raise StateError(
         "role %s may not read %s" % (role, " and ".join(what)),
-        hint="log in as the owner of the database (%s), grant the privileges, or use a superuser; row level security counts too"
-        % ", ".join(sorted({relation.owner for relation in hidden})),
+        hint="log in as the owner of the database (%s), grant the privileges, or use a superuser; "
+        "row level security counts too" % ", ".join(sorted({relation.owner for relation in hidden})),
         command="GRANT USAGE ON SCHEMA {0} TO {1}; GRANT SELECT ON ALL TABLES IN SCHEMA {0} TO {1}; "
         "GRANT SELECT ON ALL SEQUENCES IN SCHEMA {0} TO {1};".format(schema, quote_ident(role)),
     )
 
 
 def describe_database(session: Session) -> dict[str, Any]:
-    """Return the database's own properties, schemas, extensions, settings, roles and counts, as the fingerprint has them."""
+    """Return what a fingerprint says of the database itself: properties, schemas, extensions, settings, roles, counts."""
     described = dict(session.rows(_DATABASE)[0])
     described["settings"] = session.rows(_SETTINGS)
     schemas = "SELECT n.nspname AS name FROM pg_catalog.pg_namespace n WHERE %s ORDER BY 1" % _OURS
@@ -203,7 +208,7 @@ def _counts(session: Session, schemas: Iterable[str]) -> dict[str, dict[str, int
 
 
 def dependents(session: Session) -> list[dict[str, Any]]:
-    """Return what hangs on the data of tables: dicts ``kind``, ``schema``, ``name`` and ``needs`` (the oid of a table)."""
+    """Return what hangs on the data of tables: dicts ``kind``, ``schema``, ``name``, and ``needs``, a table's oid."""
     return session.rows(_DEPENDENTS)
 
 

@@ -18,7 +18,6 @@ import json
 import os
 import re
 import secrets
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _process
@@ -36,11 +35,11 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._
 try:
     import psycopg2
 except ImportError:
-    psycopg2 = None
+    psycopg2 = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import IO, Iterator
+    from typing import Iterator
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import PostgresSettings
 
@@ -184,7 +183,7 @@ class _PsycopgSession(Session):
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "client_encoding": "UTF8",
         }
-        given = {name: value for name, value in options.items() if value not in (None, "")}
+        given: dict[str, Any] = {name: value for name, value in options.items() if value not in (None, "")}
         try:
             with _no_libpq_variables():
                 self._connection = psycopg2.connect(**given)

@@ -43,7 +43,7 @@ def passfile_line(password: str) -> bytes:
     if "\n" in password or "\r" in password or "\0" in password:
         raise InputError(
             "the database password contains a line break or a NUL character, which libpq's programs cannot be given",
-            hint="set another password for the role, and look for a stray line break in the file the password comes from",
+            hint="set another password for the role; a stray line break may be in the file that the password comes from",
         )
     escaped = password.replace("\\", "\\\\").replace(":", "\\:")
     return ("*:*:*:*:%s\n" % escaped).encode("utf-8", "surrogateescape")
@@ -162,7 +162,7 @@ _REFUSALS = (
     ("could not translate host name", "the host name cannot be resolved on the authentik host"),
     ("timeout expired", "nothing answered: see the host and port, and firewalls between"),
     ("connection refused", "no server listens there: see the host and port, and whether PostgreSQL runs"),
-    ("no such file or directory", "no server listens on that socket: see the host and port, and whether PostgreSQL runs"),
+    ("no such file or directory", "no server listens on that socket: see host and port, and whether PostgreSQL runs"),
     ("starting up", "the server is starting or recovering: try again when it accepts connections"),
     ("shutting down", "the server is being stopped"),
 )

@@ -25,8 +25,14 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres i
     _fingerprint,
     _tools,
 )
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import Connection, quote_literal
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._stream_end import CustomArchive, ZstdFrames
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import (
+    Connection,
+    quote_literal,
+)
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._stream_end import (
+    CustomArchive,
+    ZstdFrames,
+)
 
 if TYPE_CHECKING:
     from typing import IO, Callable, Sequence
@@ -81,14 +87,15 @@ def make_plan(settings: PostgresSettings, options: Options) -> Plan:
     """
     with _client.connect(settings, bin_dir=options.bin_dir) as session:
         server = session.rows(
-            "SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int / 10000 AS major, "
-            "rolsuper AS superuser FROM pg_catalog.pg_roles WHERE rolname = current_user"
+            "SELECT current_setting('server_version') AS version, rolsuper AS superuser, "
+            "current_setting('server_version_num')::int / 10000 AS major FROM pg_catalog.pg_roles WHERE rolname = current_user"
         )[0]
         listed = session.rows(_DATABASES)
     pg_dump = _tools.choose(_tools.find_installs("pg_dump", options.bin_dir), server["major"])
     zstd = _tools.zstd_program()
     compression = _dump_plan.choose_compression(options.compression, _tools.has_own_zstd(pg_dump), zstd)
-    chosen, warnings = [settings.name], []
+    chosen: list[str] = [settings.name]
+    warnings: list[str] = []
     if options.method == "dumpall":
         chosen, warnings = _dump_plan.split_databases(listed, settings.name, options.exclude_databases)
     if not server["superuser"]:
@@ -143,7 +150,8 @@ def dump(settings: PostgresSettings, plan: Plan, options: Options, sink: Any) ->
 
     :param sink: where artifacts go; ``sink.artifact(path)`` is a context manager that gives a writer.
     """
-    artifacts, databases = [], {}
+    artifacts: list[dict[str, Any]] = []
+    databases: dict[str, dict[str, Any]] = {}
     for target in plan.targets:
         artifact, fingerprint = _dump_database(settings, plan, options, target, sink)
         artifacts.append(artifact)
@@ -196,9 +204,7 @@ def _dump_database(
                 check = ZstdFrames() if plan.compression.filter_argv else CustomArchive(has_data)
                 _stream(commands, out, check, collector.check)
                 fingerprint = collector.result()
-        fingerprint["sequences"] = _fingerprint.merge_sequences(
-            before, _fingerprint.read_sequences(session, relations)
-        )
+        fingerprint["sequences"] = _fingerprint.merge_sequences(before, _fingerprint.read_sequences(session, relations))
     return _artifact(target.path, plan.compression.name, "pg_dump " + plan.pg_dump.version, out, started), fingerprint
 
 
@@ -242,7 +248,7 @@ def _pieces(stream: IO[bytes]) -> Any:
 
 def _dump_hint(cause: str) -> str:
     hints = (
-        ("lock timeout", "another session holds a lock on a table, or waits for one: see pg_stat_activity, and try again"),
+        ("lock timeout", "another session holds or awaits a lock on a table: see pg_stat_activity, and try again"),
         ("server version mismatch", "name the folder of newer programs with postgresql_bin_dir"),
         ("out of shared memory", "raise max_locks_per_transaction on the server: a dump locks every table"),
         ("permission denied", "log in as the owner of the database, or as a superuser"),
@@ -250,9 +256,7 @@ def _dump_hint(cause: str) -> str:
     return next((hint for fragment, hint in hints if fragment in cause), "")
 
 
-def lock_and_export(
-    session: _client.Session, role: str, lock_timeout: int
-) -> tuple[list[_catalog.Relation], str]:
+def lock_and_export(session: _client.Session, role: str, lock_timeout: int) -> tuple[list[_catalog.Relation], str]:
     """Lock every table against rewriting, begin the transaction's snapshot after that, and export it.
 
     :returns: the relations of the snapshot, and its id.
@@ -290,7 +294,8 @@ def _explain_lock(session: _client.Session, exc: _client.QueryError) -> _client.
     if exc.sqlstate != _client.LOCK_NOT_AVAILABLE:
         return exc
     holders = session.rows(
-        "SELECT DISTINCT l.relation::regclass::text AS name, l.pid, a.usename::text AS role, a.application_name AS application, a.state "
+        "SELECT DISTINCT l.relation::regclass::text AS name, l.pid, a.usename::text AS role, "
+        "a.application_name AS application, a.state "
         "FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid "
         "WHERE l.granted AND l.mode = 'AccessExclusiveLock' AND l.locktype = 'relation' "
         "AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
@@ -337,7 +342,7 @@ class _Collector:
     def _run(self) -> None:
         try:
             self._found = _fingerprint.collect(self._session, self._excluded)
-        except BaseException as exc:  # raised again where the dump sees it
+        except BaseException as exc:  # noqa: BLE001  raised again where the dump sees it
             self._error = exc
 
     def check(self) -> None:

@@ -13,10 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError, ToolError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._catalog import names
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import (
-    conninfo_database,
-    quote_ident,
-)
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import conninfo_database
 
 if TYPE_CHECKING:
     from typing import Any, Iterable, Sequence
@@ -43,7 +40,7 @@ SYSTEM_DATABASES = ("postgres", "rdsadmin", "cloudsqladmin", "alloydbadmin", "az
 
 
 class Compression(NamedTuple):
-    """How an archive is compressed: ``name`` as the manifest has it, the option for ``pg_dump``, and what runs after it."""
+    """How an archive is compressed: ``name`` as in the manifest, the option for ``pg_dump``, and what runs after it."""
 
     name: str
     option: str
@@ -64,7 +61,9 @@ def choose_compression(wanted: str, own_zstd: bool, zstd_path: str | None) -> Co
             hint="use compression auto, zstd or gzip",
         )
     if wanted == "zstd" and zstd_path is None:
-        raise ToolError("the program zstd is not installed on this host", hint="install zstd, or use compression auto or gzip")
+        raise ToolError(
+            "the program zstd is not installed on this host", hint="install zstd, or use compression auto or gzip"
+        )
     if own_zstd and wanted in ("auto", "pg_dump_zstd"):
         return Compression("pg_dump:zstd", "--compress=zstd:1", ".dump")
     if zstd_path is not None and wanted in ("auto", "zstd"):
@@ -99,7 +98,7 @@ def dump_argv(
         "--snapshot=%s" % snapshot,
     ]
     # A quoted name is taken literally, not as a pattern.
-    return argv + ["--exclude-table-data=%s.%s" % (quote_ident(table.schema), quote_ident(table.name)) for table in excluded]
+    return argv + ["--exclude-table-data=" + table.sql for table in excluded]
 
 
 def globals_argv(pg_dumpall: str, database: str, lock_timeout: int, passwords: bool) -> list[str]:
@@ -144,12 +143,12 @@ def _is_named(relation: Relation, tables: Sequence[str]) -> bool:
     return any(entry in (relation.name, relation.key, "%s.%s" % (relation.schema, relation.name)) for entry in tables)
 
 
-def _check_dependents(found: Sequence[Relation], dependents: Iterable[dict[str, Any]], by_choice: dict[str, str]) -> None:
+def _check_dependents(
+    found: Sequence[Relation], dependents: Iterable[dict[str, Any]], by_choice: dict[str, str]
+) -> None:
     left_out = {(relation.schema, relation.name) for relation in found}
     by_oid = {relation.oid: relation for relation in found}
-    broken = [
-        row for row in dependents if row["needs"] in by_oid and (row["schema"], row["name"]) not in left_out
-    ]
+    broken = [row for row in dependents if row["needs"] in by_oid and (row["schema"], row["name"]) not in left_out]
     if not broken:
         return
     row = broken[0]
@@ -163,9 +162,9 @@ def _check_dependents(found: Sequence[Relation], dependents: Iterable[dict[str, 
     others = sorted({"%s.%s" % (other["schema"], other["name"]) for other in broken} - {dependent})
     choice = by_choice.get(row["name"])
     raise InputError(
-        "the data of %s cannot be left out alone: rows of %s refer to it, and a restore could not create their foreign keys"
+        "the data of %s cannot be left out alone: rows of %s refer to it, and a restore could not create that foreign key"
         % (needed, names([dependent, *others])),
-        hint="add %s to exclude_data" % choice if choice else "leave out the data of those tables too, or of none of them",
+        hint="add %s to exclude_data" % choice if choice else "leave out the data of all of them, or of none",
     )
 
 
@@ -180,7 +179,8 @@ def split_databases(
     if instance in exclude:
         raise InputError("exclude_databases holds %s, the instance's own database" % instance, hint="remove it there")
     present = {row["name"] for row in listed}
-    warnings = ["exclude_databases names %s, which the server does not have" % name for name in exclude if name not in present]
+    missing = [name for name in exclude if name not in present]
+    warnings = ["exclude_databases names %s, which the server does not have" % name for name in missing]
     chosen: list[str] = []
     for row in sorted(listed, key=lambda entry: (entry["name"] != instance, entry["name"])):
         name = row["name"]

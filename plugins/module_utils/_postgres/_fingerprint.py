@@ -191,7 +191,7 @@ def _digest_sql(columns: Sequence[str], source: str) -> str:
     """Return the SELECT of count and digest over ``source``, which must be named ``t``."""
     row = "0"
     for column in sorted(columns):
-        text = "coalesce(t.%s::text, %s) COLLATE \"C\"" % (quote_ident(column), quote_literal(NULL_TEXT))
+        text = 'coalesce(t.%s::text, %s) COLLATE "C"' % (quote_ident(column), quote_literal(NULL_TEXT))
         row = "pg_catalog.hashtextextended(%s, %s)" % (text, row)
     return (
         "SELECT pg_catalog.count(*)::text AS rows, coalesce(pg_catalog.sum((%s)::bigint), 0)::text AS digest FROM %s"
@@ -224,7 +224,8 @@ def _matviews(session: Session, relations: Sequence[_catalog.Relation]) -> dict[
         found[view.key] = {"rows": 0, "digest": EMPTY_DIGEST, "populated": view.populated, "owner": view.owner}
         if not view.populated:
             continue
-        query = str(session.rows("SELECT pg_catalog.pg_get_viewdef(%d) AS query" % view.oid)[0]["query"]).rstrip().rstrip(";")
+        definition = session.rows("SELECT pg_catalog.pg_get_viewdef(%d) AS query" % view.oid)[0]
+        query = str(definition["query"]).rstrip().rstrip(";")
         aliases = ", ".join(quote_ident(column) for column in view.columns)
         fresh = session.rows(_digest_sql(view.columns, "(%s) AS t (%s)" % (query, aliases)))[0]
         held = session.rows(_digest_sql(view.columns, "%s AS t" % view.sql))[0]
@@ -235,7 +236,7 @@ def _matviews(session: Session, relations: Sequence[_catalog.Relation]) -> dict[
 def _large_objects(session: Session) -> dict[str, Any]:
     sql = (
         "SELECT pg_catalog.count(*) AS number, coalesce(pg_catalog.sum(pg_catalog.hashtextextended("
-        "oid::text || ':' || pg_catalog.encode(pg_catalog.sha256(pg_catalog.lo_get(oid)), 'hex'), 0)), 0)::text AS digest "
-        "FROM pg_catalog.pg_largeobject_metadata"
+        "oid::text || ':' || pg_catalog.encode(pg_catalog.sha256(pg_catalog.lo_get(oid)), 'hex'), 0)), 0)::text "
+        "AS digest FROM pg_catalog.pg_largeobject_metadata"
     )
     return dict(session.rows(sql)[0])
