@@ -1,5 +1,4 @@
 #!/usr/bin/python
-# -*- coding: utf-8 -*-
 
 # Copyright (c) 2026 the authentik_ops.recovery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
@@ -12,8 +11,8 @@ module: authentik_pg_restore
 short_description: Restore the PostgreSQL database of an authentik instance
 version_added: "1.0.0"
 description:
-  - Restores the instance's database from a backup set, in steps. The live database is not touched before a complete copy
-    stands beside it and has been proved equal to what was backed up.
+  - Restores the instance's database from a backup set, in steps. The live database is not touched before a complete
+    copy stands beside it and has been proved equal to what was backed up.
   - A database is never restored into. A new one is created, loaded as the application role, compared with the
     fingerprint of the set row by row, and takes the live name by rename. What was live stays under another name.
   - Creating and renaming databases takes more than a plain owner may do. See O(admin_user).
@@ -28,8 +27,8 @@ options:
     description:
       - V(check) reads the artifact to its last byte, decodes every row of it, compares the set with the server and
         returns the plan. Nothing is changed. Check mode does this for V(prepare), too.
-      - V(prepare) creates the database C(<db>_load_<id>), loads it, and proves it equal to the set's fingerprint. Only then
-        it is named C(<db>_new_<id>). When anything goes wrong it is dropped.
+      - V(prepare) creates the database C(<db>_load_<id>), loads it, and proves it equal to the set's fingerprint. Only
+        then it is named C(<db>_new_<id>). When anything goes wrong it is dropped.
       - V(swap) renames the live database to C(<db>_before_<id>) and C(<db>_new_<id>) to the live name, in one
         transaction. Connections to the live database are ended. Stop authentik first.
       - V(undo) renames C(<db>_before_<id>) back and drops what was prepared, whichever step had been reached. Where
@@ -40,12 +39,12 @@ options:
   restore_id:
     description:
       - Names this restore, in the form of a set's id. The same for all steps.
-      - Required for all steps but V(check).
+      - Required for all steps but V(check), whose plan then names the copies after the set.
     type: str
   databases:
     description:
       - Restore these databases of a set that was made with the method C(dumpall), all together.
-      - The instance's own database is restored to the name that the instance uses now, others to the name that they had.
+      - The instance's own database is restored to the name that the instance uses now, others to the name they had.
       - The instance's own alone when not given.
     type: list
     elements: str
@@ -58,8 +57,8 @@ options:
     default: false
   keep_undone:
     description:
-      - With O(step=undo) after a swap, keep what the restore had brought as C(<db>_undone_<id>), with all that was written to
-        it since. Otherwise it is dropped.
+      - With O(step=undo) after a swap, keep what the restore had brought as C(<db>_undone_<id>), with all that was
+        written to it since. Otherwise it is dropped.
     type: bool
     default: true
   admin_user:
@@ -185,7 +184,7 @@ renamed:
   returned: O(step=swap) and O(step=undo)
   type: list
   elements: list
-  sample: [["authentik", "authentik_before_20261124t120000z_0a1b"], ["authentik_new_20261124t120000z_0a1b", "authentik"]]
+  sample: [["authentik", "authentik_before_20261124t120000z_0a1b"]]
 dropped:
   description: Databases that were dropped, or in check mode would be.
   returned: O(step=undo)
@@ -217,9 +216,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Names the copies in the plan of a check that was given no id.
-_NO_ID = "20000101T000000Z-0000"
-
 
 def body(ctx: _module.Context) -> dict[str, Any]:
     settings = ctx.instance.postgresql
@@ -229,7 +225,7 @@ def body(ctx: _module.Context) -> dict[str, Any]:
         )
     request = Request(
         settings=settings,
-        restore_id=ctx.params["restore_id"] or _NO_ID,
+        restore_id=ctx.params["restore_id"] or ctx.manifest()["id"],
         admin=AdminOptions(ctx.params["admin_user"], ctx.params["admin_password"], ctx.params["admin_run_as"]),
         skip_privileges=ctx.params["skip_privileges"],
         bin_dir=ctx.params["postgresql_bin_dir"],
