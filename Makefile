@@ -20,6 +20,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 TESTS ?=
 CHECKS ?=
+MEASURES ?=
 PYTEST_ARGS ?=
 
 help: ## show this list
@@ -39,8 +40,8 @@ test-system: venv ## the tests on real hosts in containers (root on Debian or Ub
 lint: $(VENV)/.lint ## ruff, mypy, ansible-lint, ansible-test sanity on ansible-core 2.18 and 2.19; CHECKS="ruff mypy" to choose
 	$(BIN)/python -m tests.lint $(CHECKS)
 
-bench: venv ## dump, transfer and memory figures as a table; BENCH_MB=1000 and others, see tests/bench
-	$(BIN)/python -m tests.bench
+bench: venv ## dump, transfer and memory figures as a table; MEASURES="dump transfer memory", BENCH_DATABASE_MB and others in tests/bench
+	$(BIN)/python -m tests.bench $(MEASURES)
 
 clean: ## remove what the other targets left in the checkout
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .ansible tests/output

@@ -53,13 +53,17 @@ control_path_dir = {sockets}
 
 @dataclass
 class TaskResult:
-    """One result of one task on one host; ``status`` is ok, failed, skipped or unreachable."""
+    """One result of one task on one host; ``status`` is ok, failed, skipped or unreachable.
+
+    ``seconds`` have passed since the task began on the first host.
+    """
 
     status: str
     host: str
     task: str
     action: str
     result: dict[str, Any]
+    seconds: float = 0.0
     ignored: bool = False
 
 

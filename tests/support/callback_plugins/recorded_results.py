@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
@@ -29,6 +30,14 @@ class CallbackModule(CallbackBase):
     CALLBACK_NAME = "recorded_results"
     CALLBACK_NEEDS_ENABLED = True
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._began = time.monotonic()
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        """Start the clock of a task."""
+        self._began = time.monotonic()
+
     def _write(self, status: str, result: Any, **more: Any) -> None:
         line = {
             "status": status,
@@ -36,6 +45,7 @@ class CallbackModule(CallbackBase):
             "task": result._task.get_name(),
             "action": result._task.action,
             "result": result._result,
+            "seconds": time.monotonic() - self._began,
             **more,
         }
         with open(os.environ["RECOVERY_TEST_RESULTS"], "a", encoding="utf-8") as stream:
