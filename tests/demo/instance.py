@@ -17,6 +17,7 @@ from typing import Any
 from tests.demo import oracle
 from tests.support import authentik_data
 from tests.support import oracle as database_oracle
+from tests.support.postgres_install import free_port
 from tests.support.postgres_server import Database, Server
 from tests.support.redis import RedisServer
 
@@ -45,6 +46,7 @@ AUTHENTIK_POSTGRESQL__PORT={postgres_port}
 AUTHENTIK_POSTGRESQL__NAME=authentik
 AUTHENTIK_POSTGRESQL__USER=authentik
 AUTHENTIK_POSTGRESQL__PASSWORD=file://{root}/etc/authentik/postgresql_password
+AUTHENTIK_LISTEN__HTTP=127.0.0.1:{http_port}
 AUTHENTIK_REDIS__HOST=127.0.0.1
 AUTHENTIK_REDIS__PORT={redis_port}
 """
@@ -156,7 +158,11 @@ class Instance:
         _write(blueprints / "custom/flow.yaml", "version: 1\nentries: []\n")
 
     def _write_configuration(self) -> None:
-        values = {"root": self.root, "postgres_port": self.postgres.port, "redis_port": self.redis.port}
+        values = {
+            "root": self.root,
+             "postgres_port": self.postgres.port, "redis_port": self.redis.port,
+            "http_port": free_port(),
+        }
         _write(self.root / "etc/authentik/config.yml", CONFIG.format(**values), 0o640)
         _write(self.root / "etc/authentik/secret_key", SECRET_KEY, 0o600)
         _write(self.root / "etc/authentik/postgresql_password", PASSWORD, 0o600)
