@@ -180,7 +180,7 @@ def check_readable(found: Sequence[Relation], role: str) -> None:
 
 
 def describe_database(session: Session) -> dict[str, Any]:
-    """Return what a fingerprint says of the database itself: properties, schemas, extensions, settings, roles, counts."""
+    """Return what a fingerprint says of the database itself: properties, schemas, extensions, settings, roles..."""
     described = dict(session.rows(_DATABASE)[0])
     described["settings"] = session.rows(_SETTINGS)
     schemas = "SELECT n.nspname AS name FROM pg_catalog.pg_namespace n WHERE %s ORDER BY 1" % _OURS

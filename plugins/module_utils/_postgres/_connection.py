@@ -43,7 +43,7 @@ def passfile_line(password: str) -> bytes:
     if "\n" in password or "\r" in password or "\0" in password:
         raise InputError(
             "the database password contains a line break or a NUL character, which libpq's programs cannot be given",
-            hint="set another password for the role; a stray line break may be in the file that the password comes from",
+            hint="set another password for the role; a stray line break may be in the file it comes from",
         )
     escaped = password.replace("\\", "\\\\").replace(":", "\\:")
     return ("*:*:*:*:%s\n" % escaped).encode("utf-8", "surrogateescape")

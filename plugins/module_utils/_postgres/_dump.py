@@ -88,7 +88,8 @@ def make_plan(settings: PostgresSettings, options: Options) -> Plan:
     with _client.connect(settings, bin_dir=options.bin_dir) as session:
         server = session.rows(
             "SELECT current_setting('server_version') AS version, rolsuper AS superuser, "
-            "current_setting('server_version_num')::int / 10000 AS major FROM pg_catalog.pg_roles WHERE rolname = current_user"
+            "current_setting('server_version_num')::int / 10000 AS major "
+            "FROM pg_catalog.pg_roles WHERE rolname = current_user"
         )[0]
         listed = session.rows(_DATABASES)
     pg_dump = _tools.choose(_tools.find_installs("pg_dump", options.bin_dir), server["major"])

@@ -162,7 +162,7 @@ def _check_dependents(
     others = sorted({"%s.%s" % (other["schema"], other["name"]) for other in broken} - {dependent})
     choice = by_choice.get(row["name"])
     raise InputError(
-        "the data of %s cannot be left out alone: rows of %s refer to it, and a restore could not create that foreign key"
+        "the data of %s cannot be left out alone: rows of %s refer to it, and a restore could not make that foreign key"
         % (needed, names([dependent, *others])),
         hint="add %s to exclude_data" % choice if choice else "leave out the data of all of them, or of none",
     )

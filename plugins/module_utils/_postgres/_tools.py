@@ -80,7 +80,7 @@ def find_installs(program: str = "pg_dump", bin_dir: str | None = None) -> list[
 def choose(installs: Sequence[Install], server_major: int, program: str = "pg_dump") -> Install:
     """Return the install whose programs fit a server: the same major version, else the nearest newer one.
 
-    :raises ToolError: naming what is installed and what to install, when there is none or all are older than the server.
+    :raises ToolError: naming what is installed and what to install, when none is, or all are older than the server.
     """
     package = "postgresql-client-%d on Debian and Ubuntu, postgresql%d on RHEL" % (server_major, server_major)
     if not installs:
