@@ -29,7 +29,7 @@ class Part:
 
 
 class Ansible:
-    """A controller whose home, temporary files and inventory lie in ``work``: nothing of the user's is read or written."""
+    """A controller whose home, temporary files and inventory lie in ``work``."""
 
     def __init__(self, work: Path) -> None:
         work.mkdir()

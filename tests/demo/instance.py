@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A throwaway bare-metal authentik in one folder: real PostgreSQL, real Redis, files, configuration. No root, no Docker."""
+"""A throwaway bare-metal authentik in one folder: real PostgreSQL, real Redis, files, configuration."""
 
 from __future__ import annotations
 
@@ -160,7 +160,8 @@ class Instance:
     def _write_configuration(self) -> None:
         values = {
             "root": self.root,
-             "postgres_port": self.postgres.port, "redis_port": self.redis.port,
+            "postgres_port": self.postgres.port,
+            "redis_port": self.redis.port,
             "http_port": free_port(),
         }
         _write(self.root / "etc/authentik/config.yml", CONFIG.format(**values), 0o640)

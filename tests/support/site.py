@@ -59,12 +59,14 @@ class Site:
         databases = [name for name in self.instance.postgres.databases() if name != "authentik"]
         folders = {folder.parent for folder in self.instance.folders} | {self.instance.root / "etc/authentik"}
         known = {folder.name for folder in self.instance.folders} | {"config.yml", "secret_key", "postgresql_password"}
-        return databases + sorted(str(path) for folder in folders for path in folder.iterdir() if path.name not in known)
+        return databases + sorted(
+            str(path) for folder in folders for path in folder.iterdir() if path.name not in known
+        )
 
     def copy_collection(self, broken: dict[str, str]) -> Path:
         """Copy the collection and put a failure into modules.
 
-        :param broken: name of a module -> a Python condition on ``ctx``; the module fails when it holds, after its work.
+        :param broken: name of a module -> a Python condition on ``ctx``; when it holds, the module fails after its work.
         :returns: a folder for ``collections_path``.
         """
         path = Path(tempfile.mkdtemp(dir=self.root))
