@@ -62,6 +62,10 @@ def fsync_directory(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as exc:
+        # Some network file systems have no such operation for folders.
+        if exc.errno != errno.EINVAL:
+            raise
     finally:
         os.close(descriptor)
 
@@ -134,9 +138,11 @@ class AtomicFile:
             prefix = ".%s." % name[:100]
             _remove_abandoned(folder, prefix)
             self._descriptor, self._temporary = tempfile.mkstemp(prefix=prefix, suffix=_SUFFIX, dir=folder)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
             raise as_error("write", self.path, exc) from exc
+        # Not every file system has locks; without one nothing is ever taken for abandoned.
+        with contextlib.suppress(OSError):
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return self
 
     def write(self, data: t.Union[bytes, memoryview]) -> int:
@@ -198,7 +204,7 @@ def _remove_abandoned(folder: str, prefix: str) -> None:
         if not (name.startswith(prefix) and name.endswith(_SUFFIX)):
             continue
         path = os.path.join(folder, name)
-        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+        with contextlib.suppress(OSError):
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -338,7 +344,8 @@ class DirectorySource(Artifacts):
         expected = self.expected(check_artifact_path(path), plain=False)
         full = os.path.join(self.src, path)
         try:
-            source = open(full, "rb", buffering=0)  # noqa: SIM115  closed below, after the errors of opening
+            # Neither a link nor a pipe is an artifact, and opening a pipe would wait for ever.
+            source = os.fdopen(os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb", buffering=0)
         except FileNotFoundError:
             raise IntegrityError("The artifact %s is missing" % full, "The set is damaged: use another one") from None
         except OSError as exc:

@@ -10,8 +10,8 @@ import shlex
 
 import pytest
 
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _connection, _progress
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _connection, _progress
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,11 @@ from typing import Any
 import pytest
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _spool
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, RecoveryError, StateError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
+    IntegrityError,
+    RecoveryError,
+    StateError,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySink, DirectorySource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._progress import Progress
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._remote_spool import RemoteSpool, SpoolGone
@@ -202,7 +206,7 @@ def test_a_chunk_that_arrives_altered_is_refused_and_nothing_is_visible(bench: B
     bench.host.damage = damage
     pump = receiver(bench)
     thread = bench.module(produce)
-    with pytest.raises(IntegrityError, match="Chunk 3 of .*postgresql/a.dump did not arrive as it was sent"):
+    with pytest.raises(IntegrityError, match=r"Chunk 3 of .*postgresql/a\.dump did not arrive as it was sent"):
         bench.drive(pump, thread)
     pump.close()
     bench.remote.abort()
@@ -245,11 +249,14 @@ def test_a_full_spool_names_the_options(bench: Bench, monkeypatch: pytest.Monkey
         def write(self, data: bytes) -> int:
             raise OSError(28, "No space left on device")
 
-    with pytest.raises(RecoveryError) as caught, sink.artifact("a/b") as out:
-        out.write(b"x")
-        monkeypatch.setattr(sink, "_part", Full())
-        out.write(b"y")
-    assert type(caught.value).__name__ == "SpaceError"
+    def produce() -> None:
+        with sink.artifact("a/b") as out:
+            out.write(b"x")
+            monkeypatch.setattr(sink, "_part", Full())
+            out.write(b"y")
+
+    with pytest.raises(SpaceError) as caught:
+        produce()
     assert "spool_dir" in str(caught.value)
     sink.close()
 

@@ -61,7 +61,8 @@ def sshd(work: Path) -> Iterator[int]:
     config = work / "sshd_config"
     config.write_text(CONFIG.format(port=port, work=work))
     log = (work / "sshd.log").open("wb")
-    process = subprocess.Popen([server, "-D", "-e", "-f", str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    argv = [server, "-D", "-e", "-f", str(config)]
+    process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     try:
         for _attempt in range(100):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
