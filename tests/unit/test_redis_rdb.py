@@ -237,6 +237,16 @@ def test_lzf(packed: bytes, plain: bytes) -> None:
             _rdb_values.lzf_decompress(wrong, len(plain))
 
 
+def test_values_larger_than_any_buffer_are_whole_and_summed() -> None:
+    large = random.Random(1).randbytes(3_300_000)
+    body = b"".join(b"\x00" + text(b"key %d" % n) + b"\x80" + len(large).to_bytes(4, "big") + large for n in range(3))
+    data = b"REDIS0009\xfe\x00" + body + b"\xff"
+    reader = _rdb.RdbReader(io.BytesIO(data + crc64(data).to_bytes(8, "little")))
+    assert [key.value[5:] == large for key in reader] == [True] * 3
+    assert reader.summary.checksum == "ok"
+    assert reader.summary.largest == len(large) + 5
+
+
 def test_restore_command() -> None:
     command = _load.restore_command(_rdb.Key(0, b"name", 77, 0, b"\x01v", idle=3), 9)
     assert command[:3] == ("RESTORE", b"name", 77)

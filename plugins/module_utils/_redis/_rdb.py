@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, StateError
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis._crc64 import crc64
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis._rdb_values import (
     Cursor,
     module_name,
@@ -103,7 +102,7 @@ class RdbReader:
     """
 
     def __init__(self, source: ByteSource) -> None:
-        self._cursor = Cursor(source, crc64)
+        self._cursor = Cursor(source)
         self.summary = Summary()
         self._db = 0
 

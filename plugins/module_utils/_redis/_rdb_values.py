@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis._crc64 import STRIPE, crc64
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,9 +32,8 @@ class Cursor:
     Marked bytes stay in memory until the next :meth:`mark`; nothing else does.
     """
 
-    def __init__(self, source: Any, crc: Callable[[bytes, int], int]) -> None:
+    def __init__(self, source: Any) -> None:
         self._source = source
-        self._crc = crc
         self._state = 0
         self._buffer = bytearray()
         self._next = 0  # of _buffer: the next byte to read
@@ -67,23 +67,25 @@ class Cursor:
             )
 
     def _drop(self) -> None:
-        """Forget what was read, after it went into the checksum."""
-        self._sum()
-        keep = self._next if self._mark < 0 else self._mark
+        """Forget what was read and is in the checksum."""
+        read = self._next - self._summed
+        self._sum(read - read % STRIPE)
+        keep = min(self._summed, self._next if self._mark < 0 else self._mark)
         del self._buffer[:keep]
         self._dropped += keep
         self._next -= keep
         self._summed -= keep
         if self._mark >= 0:
-            self._mark = 0
+            self._mark -= keep
 
-    def _sum(self) -> None:
-        self._state = self._crc(bytes(memoryview(self._buffer)[self._summed : self._next]), self._state)
-        self._summed = self._next
+    def _sum(self, count: int) -> None:
+        end = self._summed + count
+        self._state = crc64(bytes(memoryview(self._buffer)[self._summed : end]), self._state)
+        self._summed = end
 
     def checksum(self) -> int:
         """Return the CRC-64 of everything read so far."""
-        self._sum()
+        self._sum(self._next - self._summed)
         return self._state
 
     def rest(self) -> int:
