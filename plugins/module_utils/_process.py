@@ -230,10 +230,11 @@ class Pipeline:
         ]
 
     def _close_ends(self) -> None:
-        for end in (self._stdin, self._stdout):
-            if end is not None:
+        for child in self._children:
+            for end in (child.stdin, child.stdout):
                 try:
-                    end.close()
+                    if end is not None:
+                        end.close()
                 except BrokenPipeError:
                     pass  # unwritten bytes had no reader any more: the exit statuses tell why
         self._stdin = self._stdout = None
