@@ -115,6 +115,10 @@ class Instance:
             "authentik_server_units": [],
             "authentik_worker_units": [],
             "authentik_outpost_units": [],
+            "authentik_work_dir": str(self.root / "var/lib/authentik-recovery"),
+            # The owner of the database may not create databases, as on a real host.
+            "authentik_postgresql_admin_user": "postgres",
+            "authentik_postgresql_admin_password": self.postgres.password,
             "authentik_postgresql_bin_dir": str(self.postgres.bin),
         }
         path.write_text(json.dumps({"authentik": {"hosts": {instance: variables}}}, indent=1))

@@ -66,7 +66,7 @@ class Site:
     def copy_collection(self, broken: dict[str, str]) -> Path:
         """Copy the collection and put a failure into modules.
 
-        :param broken: name of a module -> a Python condition on ``ctx``; when it holds, the module fails after its work.
+        :param broken: name of a module -> Python condition on ``ctx``; when it holds, the module fails after its work.
         :returns: a folder for ``collections_path``.
         """
         path = Path(tempfile.mkdtemp(dir=self.root))
