@@ -18,7 +18,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import TreeDigest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySink
@@ -192,7 +192,7 @@ def _unchanged(root: str, previous: dict[str, Any] | None) -> dict[str, Any] | N
 
 def digest_tree(root: str) -> tuple[_tree.Findings, dict[str, Any]]:
     """Read a whole tree and return what was found and its fingerprint."""
-    return _again_when_changed(root, lambda findings, digest: _write(root, _Nowhere(), findings, digest))
+    return again_when_changed(root, lambda findings, digest: _write(root, _Nowhere(), findings, digest))
 
 
 def _send(root: str, component: str, sink: DirectorySink | SpoolSink, compression: str) -> dict[str, Any]:
@@ -204,11 +204,17 @@ def _send(root: str, component: str, sink: DirectorySink | SpoolSink, compressio
             _write(root, packer, findings, digest)
         artifact.update(size=out.size, sha256=out.sha256)
 
-    findings, fingerprint = _again_when_changed(root, attempt)
+    findings, fingerprint = again_when_changed(root, attempt)
     return dict(_facts(findings, fingerprint), state="saved", artifacts=[artifact])
 
 
-def _again_when_changed(root: str, attempt: Any) -> tuple[_tree.Findings, dict[str, Any]]:
+def again_when_changed(
+    root: str, attempt: Callable[[_tree.Findings, TreeDigest], None], key: bytes | None = None
+) -> tuple[_tree.Findings, dict[str, Any]]:
+    """Call ``attempt(findings, digest)`` until nothing changed under it; what was found, and the fingerprint.
+
+    :raises StateError: something changed each of ``TRIES`` times.
+    """
     said: list[str] = []
     for _number in range(_tree.TRIES):
         findings, digest = _tree.Findings(root), TreeDigest()
@@ -219,7 +225,7 @@ def _again_when_changed(root: str, attempt: Any) -> tuple[_tree.Findings, dict[s
             last = exc.path
             continue
         findings.warnings[:0] = sorted(set(said))
-        return findings, digest.fingerprint()
+        return findings, digest.fingerprint(key)
     raise StateError(
         "%s changed while it was read, %d times in a row" % (last, _tree.TRIES),
         "Something writes to it all the time; stop that writer, or back up while authentik is stopped",

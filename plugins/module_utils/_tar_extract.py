@@ -14,6 +14,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import SpaceError, StateError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree import open_folder
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import Entry, TreeDigest, printable
 
 if TYPE_CHECKING:
@@ -134,11 +135,7 @@ class Extraction:
         """An open descriptor of the folder a name lies in, and the name. The last folder used stays open."""
         parent, _sep, name = path.rpartition(b"/")
         if parent != self._parent[0]:
-            fd = os.dup(self._root_fd)
-            for part in parent.split(b"/") if parent else []:
-                below = os.open(part, _FOLDER, dir_fd=fd)
-                os.close(fd)
-                fd = below
+            fd = open_folder(self._root_fd, parent)
             os.close(self._parent[1])
             self._parent = (parent, fd)
         return self._parent[1], name

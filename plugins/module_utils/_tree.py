@@ -21,7 +21,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError, StateError
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import Entry, leads_outside, printable
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import Entry, Findings, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,35 +50,6 @@ class ChangedWhileRead(Exception):
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self.path = path
-
-
-class Findings:
-    """What a walk has to say besides the entries.
-
-    :ivar warnings: sentences for the operator, each once.
-    :ivar outside_links: symbolic links that lead out of the tree: printable path -> printable target.
-    """
-
-    def __init__(self, root: str) -> None:
-        self.root = root
-        self.warnings: list[str] = []
-        self.outside_links: dict[str, str] = {}
-        self._setuid = False
-
-    def warn(self, text: str) -> None:
-        if text not in self.warnings:
-            self.warnings.append(text)
-
-    def name(self, path: bytes) -> str:
-        """The path as an operator would type it."""
-        return self.root if path in (b"", b".") else os.path.join(self.root, printable(path))
-
-    def see(self, entry: Entry) -> None:
-        if entry.kind == "l" and leads_outside(entry.path, entry.target):
-            self.outside_links[printable(entry.path)] = printable(entry.target)
-        if entry.kind == "f" and entry.mode & (stat.S_ISUID | stat.S_ISGID) and not self._setuid:
-            self._setuid = True
-            self.warn("%s is setuid or setgid; it is saved, and will be restored, as such" % self.name(entry.path))
 
 
 class Node(NamedTuple):
@@ -132,6 +103,26 @@ def open_root(path: str) -> int:
         raise _unreadable(path, exc) from exc
 
 
+def root_node(root_fd: int, findings: Findings) -> Node:
+    """The root itself, under the path ``b"."``."""
+    return Node(_entry(b".", os.fstat(root_fd), _attributes(root_fd, findings)), findings.name(b"."))
+
+
+def open_folder(root_fd: int, path: bytes) -> int:
+    """Open a folder below an open one, through no symbolic link.
+
+    :raises OSError: a part of the path is not there, or is no folder.
+    """
+    fd = os.dup(root_fd)
+    for part in path.split(b"/") if path else []:
+        try:
+            below = os.open(part, _READ | os.O_DIRECTORY, dir_fd=fd)
+        finally:
+            os.close(fd)
+        fd = below
+    return fd
+
+
 def walk(root_fd: int, findings: Findings, read: bool = True) -> Iterator[Node]:
     """Yield the root (path ``b"."``) and everything below it, a folder before what it holds.
 
@@ -142,7 +133,7 @@ def walk(root_fd: int, findings: Findings, read: bool = True) -> Iterator[Node]:
     :raises StateError: something cannot be read, or a small file changed each of ``TRIES`` times.
     """
     seen: dict[tuple[int, int], bytes] = {}
-    yield Node(_entry(b".", os.fstat(root_fd), _attributes(root_fd, findings)), findings.name(b"."))
+    yield root_node(root_fd, findings)
     stack = [_Folder(os.dup(root_fd), b"", findings)]
     try:
         while stack:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import re
+import stat
 from typing import Any, NamedTuple
 
 #: Names the digest's recipe; a change of recipe needs a new name, so that old sets are never compared by it.
@@ -43,6 +45,35 @@ class Entry(NamedTuple):
     xattrs: tuple[tuple[bytes, bytes], ...]
 
 
+class Findings:
+    """What a walk has to say besides the entries.
+
+    :ivar warnings: sentences for the operator, each once.
+    :ivar outside_links: symbolic links that lead out of the tree: printable path -> printable target.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.warnings: list[str] = []
+        self.outside_links: dict[str, str] = {}
+        self._setuid = False
+
+    def warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    def name(self, path: bytes) -> str:
+        """The path as an operator would type it."""
+        return self.root if path in (b"", b".") else os.path.join(self.root, printable(path))
+
+    def see(self, entry: Entry) -> None:
+        if entry.kind == "l" and leads_outside(entry.path, entry.target):
+            self.outside_links[printable(entry.path)] = printable(entry.target)
+        if entry.kind == "f" and entry.mode & (stat.S_ISUID | stat.S_ISGID) and not self._setuid:
+            self._setuid = True
+            self.warn("%s is setuid or setgid; it is saved, and will be restored, as such" % self.name(entry.path))
+
+
 class TreeDigest:
     """Digest and counts of a tree, whatever order its entries are given in.
 
@@ -51,8 +82,7 @@ class TreeDigest:
     The digest is the SHA-256 over the formula's name and the sorted lines; with a key it is an HMAC of the same.
     """
 
-    def __init__(self, key: bytes | None = None) -> None:
-        self._key = key
+    def __init__(self) -> None:
         self._lines: list[bytes] = []
         self._files: dict[bytes, bytes] = {}
         self._links: dict[bytes, list[bytes]] = {}
@@ -77,16 +107,16 @@ class TreeDigest:
         self.counts["files"] += 1
         self._links.setdefault(first, []).append(path)
 
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self, key: bytes | None = None) -> dict[str, Any]:
         """``files`` (names of regular files), ``directories``, ``links``, ``bytes``, ``digest`` (hex), ``formula``."""
         lines = list(self._lines)
         for first, meta in self._files.items():
             lines.append(_line(b"f", sorted([first] + self._links.get(first, [])), meta))
         message = FORMULA.encode() + b"".join(sorted(lines))
-        if self._key is None:
+        if key is None:
             digest = hashlib.sha256(message).hexdigest()
         else:
-            digest = hmac.new(self._key, message, hashlib.sha256).hexdigest()
+            digest = hmac.new(key, message, hashlib.sha256).hexdigest()
         return dict(self.counts, digest=digest, formula=FORMULA)
 
 

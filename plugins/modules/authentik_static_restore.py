@@ -13,7 +13,7 @@ module: authentik_static_restore
 short_description: Restore the directories of an authentik instance
 version_added: "1.0.0"
 author:
-  - the authentik_ops.recovery contributors (@authentik-ops)
+  - The authentik_ops.recovery contributors
 description:
   - Restores directories that M(authentik_ops.recovery.authentik_static_dirs) saved, one step at a time.
   - Nothing live is touched before the new copy, C(<directory>.new-<restore id>), was proved equal to the backup by its
@@ -134,7 +134,7 @@ def restore(ctx: Context) -> dict[str, object]:
     """Do one step and return what was done."""
     params = ctx.params
     records, said = _static_restore.choose(ctx.manifest(), params["components"])
-    known = {item.component: item.path for item in ctx.instance.directories}
+    known = {item.component: item.path for item in ctx.look_without_database().directories}
     work = _static_restore.make_work(records, params["paths"], known, check_id(params["restore_id"]))
     result = _static_restore.restore(params["step"], work, ctx.source, ctx.check_mode)
     for warning in result.pop("warnings"):

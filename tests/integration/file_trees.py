@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ODD_NAMES = [
     b"plain.txt",
     "größe ✓.svg".encode(),
@@ -57,13 +59,13 @@ def make_odd_tree(root: Path) -> Path:
     (root / "big").write_bytes(os.urandom(4096) * 2304 + b"odd")
     os.link(root / "big", root / "a-hard-link")
     os.link(root / "big", root / "empty" / "another")
-    for name, target in {
+    for link, target in {
         "inside": "empty/another",
         "outside": "/etc/passwd",
         "up": "../x",
         "dangling": "no/where",
     }.items():
-        (root / name).symlink_to(target)
+        (root / link).symlink_to(target)
     (root / "to-bytes").symlink_to(os.fsdecode(b"t\xff"))
     (root / "setuid").write_bytes(b"s")
     os.chmod(root / "setuid", 0o4750)
@@ -155,3 +157,27 @@ def as_nobody(work: Callable[[], object]) -> str:
         text = stream.read().decode()
     os.waitpid(pid, 0)
     return text
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Run in a child process; the number of the signal that ended it, else 0 or 1."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        except BaseException:  # noqa: BLE001
+            os._exit(1)
+        os._exit(0)
+    return -os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.fixture
+def open_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that an unprivileged user can reach and write to."""
+    folder = tmp_path_factory.mktemp("open")
+    place = folder
+    while place != place.parent and os.stat(place).st_uid == os.geteuid() and place != Path("/tmp"):
+        os.chmod(place, 0o755)
+        place = place.parent
+    os.chmod(folder, 0o777)
+    return folder

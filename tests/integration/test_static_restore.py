@@ -13,7 +13,6 @@ import os
 import shutil
 import signal
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,10 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     StateError,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySink, DirectorySource
-from tests.integration.file_trees import acl, as_nobody, make_odd_tree, snapshot
+from tests.integration.file_trees import acl, as_nobody, in_child, make_odd_tree, open_folder, snapshot
 from tests.support.announce import leave_out
 
+__all__ = ["open_folder"]
 RESTORE_ID = "20261123T090000Z-11aa"
 
 
@@ -237,18 +237,6 @@ def test_prepare_after_swap_is_refused(site: Site) -> None:
     assert snapshot(site.live) == site.saved
 
 
-def in_child(work: Callable[[], object]) -> int:
-    """Run in a child process; the number of the signal that ended it, else 0 or 1."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-        except BaseException:  # noqa: BLE001
-            os._exit(1)
-        os._exit(0)
-    return -os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 @pytest.mark.parametrize("nth", [1, 2, 5, 12, 30])
 def test_killed_while_unpacking(site: Site, nth: int, monkeypatch: pytest.MonkeyPatch) -> None:
     count = [0]
@@ -305,18 +293,6 @@ def test_what_was_made_in_the_middle_of_a_swap_is_kept(site: Site) -> None:
     site.step("undo")
     found = site.base / "srv" / ("media.found-" + RESTORE_ID)
     assert (snapshot(site.live), (found / "upload").read_text()) == (site.damaged, "made meanwhile")
-
-
-@pytest.fixture
-def open_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that an unprivileged user can reach and write to."""
-    folder = tmp_path_factory.mktemp("open")
-    place = folder
-    while place != place.parent and os.stat(place).st_uid == os.geteuid() and place != Path("/tmp"):
-        os.chmod(place, 0o755)
-        place = place.parent
-    os.chmod(folder, 0o777)
-    return folder
 
 
 def test_without_root_what_belongs_to_oneself_comes_back(open_folder: Path) -> None:

@@ -118,10 +118,10 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 def digest(*entries: Entry, content: bytes = b"c" * 32, key: bytes | None = None) -> str:
-    tree = TreeDigest(key)
+    tree = TreeDigest()
     for entry in entries:
         tree.add(entry, content)
-    return str(tree.fingerprint()["digest"])
+    return str(tree.fingerprint(key)["digest"])
 
 
 @pytest.mark.parametrize("change", sorted(CHANGES))
