@@ -518,3 +518,18 @@ def test_module_options_that_are_needed(make_redis: MakeRedis) -> None:
         assert "restore_id" in result["msg"]
     result = run_module("authentik_redis_restore", options_for(server, step="undo", restore_id="../x"))
     assert "not the id" in result["msg"]
+
+
+def test_module_options_are_heeded(make_redis: MakeRedis, tmp_path: Path) -> None:
+    server = make_redis(options=["rdb-key-save-delay 20000", "repl-diskless-sync no"])
+    source = make_redis()
+    server.send_all([("SET", "key %d" % n, "x") for n in range(200)])
+    source.send_all([("SET", "other", "x"), ("SELECT", 3), ("SET", "chosen", "x")])
+    restore = Restore(source, tmp_path)
+    options = options_for(server, src=str(restore.set), restore_id=RESTORE_ID, redis_databases=[3])
+    checked = run_module("authentik_redis_restore", {**options, "step": "check"})
+    assert (checked["databases"], checked["keys"]) == ([3], {"3": 1})
+    prepare = {**options, "step": "prepare", "work_dir": str(tmp_path / "kept"), "timeout": 1}
+    result = run_module("authentik_redis_restore", prepare)
+    assert "no way back" in result["msg"]
+    assert "within 1 seconds" in result["msg"]

@@ -27,7 +27,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis import _snapshot
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis._client import CommandError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis._rdb import RdbReader
-from tests.support.redis import RedisServer
+from tests.support.redis import RedisServer, TlsFront, make_certificates
 from tests.support.redis_data import fill
 from tests.support.redis_module import options_for, run_module
 
@@ -349,3 +349,19 @@ def test_module_that_fails_leaves_no_artifact(make_redis: MakeRedis, tmp_path: P
     assert result["failed"]
     assert "within 1 seconds" in result["msg"]
     assert not (tmp_path / "set" / "redis" / "dump.rdb").exists()
+
+
+def test_module_over_tls_and_over_a_socket(make_redis: MakeRedis, tmp_path: Path) -> None:
+    server = make_redis(password="secret", users=["saver on >word ~* +@all"])
+    certificates = make_certificates(tmp_path, "localhost")
+    login = {"redis_username": "saver", "redis_password": "word", "method": "replication"}
+    with TlsFront(server.port, certificates) as front:
+        way = {"redis_host": "localhost", "redis_port": front.port, "redis_tls": True, "redis_tls_reqs": "required"}
+        options = options_for(server, dest=str(tmp_path / "tls"), **{**login, **way})
+        refused = run_module("authentik_redis_snapshot", options)
+        assert "not accepted" in refused["msg"]
+        result = run_module("authentik_redis_snapshot", {**options, "redis_tls_ca_cert": certificates["ca"]})
+        assert result["changed"], result
+    over_socket = {**login, "redis_host": "host.invalid", "redis_socket": server.socket}
+    result = run_module("authentik_redis_snapshot", options_for(server, dest=str(tmp_path / "socket"), **over_socket))
+    assert result["changed"], result

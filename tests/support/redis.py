@@ -257,9 +257,13 @@ class RedisServer:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        # A server in cluster mode wants the port 10,000 above as well.
+        if port < 55000:
+            return port
 
 
 def _quoted(text: str) -> str:

@@ -98,11 +98,6 @@ def read_facts(client: Client) -> ServerFacts:
     return facts
 
 
-def server_seconds(client: Client) -> int:
-    """Return the server's clock in whole seconds since the epoch."""
-    return int(client.command("TIME")[0])
-
-
 def server_milliseconds(client: Client) -> int:
     """Return the server's clock in ms since the epoch."""
     seconds, micros = client.command("TIME")

@@ -25,7 +25,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis._ser
     config_value,
     read_facts,
     read_info,
-    server_seconds,
+    server_milliseconds,
 )
 
 TYPE_CHECKING = False
@@ -46,6 +46,8 @@ METHODS = ["bgsave", "save", "replication"]
 ARTIFACT = "redis/dump.rdb"
 _USE_REPLICATION = "Use method replication, which needs no file of the server."
 _POLL_SECONDS = 0.1
+# The clock of whole seconds, by which Redis dates saves, is behind the finer one of TIME by up to a tick of the kernel.
+_CLOCK_LAG_MS = 50
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,9 @@ def _save(client: Client, facts: ServerFacts, method: str, limit: float) -> int:
         _await_idle(client, deadline, limit)
         # LASTSAVE counts seconds: within the second of an earlier save it could not be seen to move.
         before = client.command("LASTSAVE")
-        while server_seconds(client) <= before:
+        while server_milliseconds(client) < (before + 1) * 1000 + _CLOCK_LAG_MS:
             _pause(deadline, limit)
-        started = server_seconds(client)
+        started = (server_milliseconds(client) - _CLOCK_LAG_MS) // 1000
         try:
             client.set_timeout(max(60.0, limit))
             client.command(method.upper())
@@ -215,7 +217,7 @@ def _prove_ours(client: Client, facts: ServerFacts, summary: Summary, path: str,
     The path is the server's; on another host, or in a container, the same path can hold another server's file.
     """
     saved = int(summary.aux.get("ctime", "0") or 0)
-    now = server_seconds(client)
+    now = server_milliseconds(client) // 1000
     version = summary.aux.get("redis-ver", facts.version)
     empty = not facts.keys and not read_facts(client).keys
     if not started <= saved <= now:
