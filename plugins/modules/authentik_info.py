@@ -18,7 +18,7 @@ description:
     supplies it.
   - All other modules of this collection that work on an instance find it in the same way.
 author:
-  - The authentik_ops.recovery contributors
+  - The authentik_ops.recovery contributors (@authentik-ops)
 extends_documentation_fragment:
   - authentik_ops.recovery.attributes
   - authentik_ops.recovery.attributes.info

@@ -16,7 +16,7 @@ description:
     do so at once.
   - The services are those that M(authentik_ops.recovery.authentik_info) finds.
 author:
-  - The authentik_ops.recovery contributors
+  - The authentik_ops.recovery contributors (@authentik-ops)
 extends_documentation_fragment:
   - authentik_ops.recovery.attributes
   - authentik_ops.recovery.instance

@@ -196,7 +196,7 @@ def listen_address(configuration: Configuration) -> tuple[str, str]:
     setting = configuration.configured("listen.http") or configuration.first("listen.listen_http", "listen.http")
     value = setting.value if setting is not None else ""
     first = value[0] if isinstance(value, list) and value else value
-    address = str(first).split(",")[0].strip()
+    address = str(first).split(",", maxsplit=1)[0].strip()
     host, _colon, port = address.rpartition(":")
     host = "127.0.0.1" if host in _ANY_ADDRESS else host
     path = "/" + (as_text(configuration.get("web.path")) or "/").strip("/")
