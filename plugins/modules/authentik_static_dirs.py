@@ -48,8 +48,8 @@ options:
     elements: str
   extra_paths:
     description:
-      - Further directories to save, as a name and an absolute path each. V({"branding": "/srv/branding"}) makes the
-        component C(extra-branding).
+      - Further directories to save. Keys are names, values absolute paths. The name V(branding) makes the component
+        C(extra-branding).
     type: dict
     default: {}
   missing:

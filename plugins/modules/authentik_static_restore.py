@@ -63,7 +63,7 @@ options:
     elements: str
   paths:
     description:
-      - Other places to restore to, as a component and an absolute path each, such as V({"media": "/srv/media"}).
+      - Other places to restore to. Keys are components, values absolute paths.
       - When not given for a component, it is where the instance has that directory, else where it was saved from.
       - All steps of one restore need the same.
     type: dict
