@@ -340,6 +340,25 @@ def test_options_override_what_is_found(root: Root) -> None:
     assert directories(root.discover(working_directory="/srv"))["media"] == "/srv/media"
 
 
+def test_to_deny_media_does_not_deny_data(root: Root) -> None:
+    root.unit("authentik-server.service", "ExecStart=/w/ak server\nWorkingDirectory=/w\n")
+    root.folder("/w/data")
+    assert directories(root.discover("2026.2.0", directories={"media": ""})) == {"data": "/w/data"}
+    both = root.discover(
+        directories={"media": "", "data": ""}, redis_enabled=False, authentik_version="", secret_key="x"
+    )
+    assert directories(both) == {}
+    assert missing(both) == ["authentik_version"]
+
+
+@pytest.mark.parametrize("option", ["media", "data", "certs", "custom_templates", "blueprints"])
+def test_each_directory_can_be_named_and_denied(root: Root, option: str) -> None:
+    proxmox_2024(root)
+    component = option.replace("_", "-")
+    assert directories(root.discover(directories={option: "/somewhere"}))[component] == "/somewhere"
+    assert component not in directories(root.discover(directories={option: ""}))
+
+
 def test_configuration_order(root: Root) -> None:
     proxmox_2024(root)
     root.write("/opt/authentik/authentik/__init__.py", "")

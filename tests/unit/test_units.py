@@ -64,6 +64,11 @@ def test_drop_in_owners() -> None:
     ]
 
 
+def test_parse_list() -> None:
+    text = "a.service loaded active running A b.service\n\n● ak@1.service loaded failed failed W\n"
+    assert _system.parse_list(text) == ["a.service", "ak@1.service"]
+
+
 def test_parse_show() -> None:
     text = "Id=a.service\nNames=a.service b.service\nActiveState=active\n\nId=c.service\nDropInPaths=/x=y\n"
     assert _system.parse_show(text) == [

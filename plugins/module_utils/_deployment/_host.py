@@ -126,13 +126,6 @@ def redis_settings(
     sources: dict[str, str] = {}
     urls = [(key, setting) for key in _REDIS_URLS for setting in [configuration.first(key)] if setting]
     from_url: dict[str, Any] = parse_redis_url(str(urls[0][1].value)) if urls else {}
-    servers = {str(parse_redis_url(str(setting.value))) for _key, setting in urls}
-    warnings = []
-    if len(servers) > 1:
-        warnings.append(
-            "%s name different Redis servers or databases; only that of %s is saved. Choose with the redis_* options."
-            % (", ".join(key for key, _setting in urls), urls[0][0])
-        )
 
     def pick(key: str) -> Any:
         option = options.get("redis_" + key)
@@ -166,8 +159,18 @@ def redis_settings(
             socket=socket or None,
         ),
         sources,
-        warnings,
+        _compare_redis_urls(urls),
     )
+
+
+def _compare_redis_urls(urls: list[tuple[str, Setting]]) -> list[str]:
+    """Return a warning where the URLs do not all name the same database of the same server."""
+    if len({str(parse_redis_url(str(setting.value))) for _key, setting in urls}) < 2:
+        return []
+    return [
+        "%s name different Redis servers or databases; only that of %s is saved. Choose with the redis_* options."
+        % (", ".join(key for key, _setting in urls), urls[0][0])
+    ]
 
 
 def parse_redis_url(text: str) -> dict[str, Any]:

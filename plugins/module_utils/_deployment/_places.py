@@ -141,11 +141,11 @@ class _Finder:
         if places.storage_backend not in ("file", "s3"):
             self._miss("the storage backend (%r is not known)" % places.storage_backend, "storage_backend")
             places.storage_backend = None
-        given = [name for name in ("media", "data") if self._given.get(name) is not None]
-        if given:
-            for name in given:
-                self.add(name, name, None)
-        elif places.storage_backend == "file":
+        given = [name for name in ("media", "data") if self._given.get(name)]
+        denied = [name for name in ("media", "data") if self._given.get(name) == ""]
+        for name in given:
+            self.add(name, name, None)
+        if not given and len(denied) < 2 and places.storage_backend == "file":
             self._add_file_storage(configuration)
 
     def _add_file_storage(self, configuration: Configuration) -> None:

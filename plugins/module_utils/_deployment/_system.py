@@ -123,7 +123,13 @@ class System:
             return []
         argv = ["systemctl", "list-units", "--all", "--type=service", "--no-legend", "--no-pager", "--plain"]
         done = _process.run(argv, timeout=_SYSTEMCTL_SECONDS)
-        return [line.split()[0] for line in done.stdout.decode("utf-8", "replace").splitlines() if line.split()]
+        return parse_list(done.stdout.decode("utf-8", "replace"))
+
+
+def parse_list(text: str) -> list[str]:
+    """Return the services that ``systemctl list-units`` printed; failed ones may have a dot before their name."""
+    words = [next((word for word in line.split() if word.endswith(".service")), "") for line in text.splitlines()]
+    return [word for word in words if word]
 
 
 def parse_show(text: str) -> list[dict[str, str]]:
