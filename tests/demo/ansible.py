@@ -46,6 +46,7 @@ class Ansible:
             ANSIBLE_REMOTE_TMP=str(work / "remote_tmp"),
             ANSIBLE_INVENTORY=str(self.inventory),
             ANSIBLE_LOCALHOST_WARNING="false",
+            ANSIBLE_PIPELINING="true",
             PYTHONUNBUFFERED="1",
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -35,12 +35,21 @@ class Site:
         self.controller = Controller(root / "controller", {NAME: {}})
         instance.inventory(self.controller.inventory, NAME)
 
-    def run(self, playbook: str, check: bool = False, collections: Path | None = None, **variables: object) -> Run:
+    def run(
+        self,
+        playbook: str,
+        check: bool = False,
+        collections: Path | None = None,
+        options: Sequence[str] = (),
+        **variables: object,
+    ) -> Run:
         """Run a playbook of the checkout; the variables are given without the prefix ``authentik_``."""
         given: dict[str, object] = {"authentik_store": str(self.store)}
         given.update({"authentik_" + name: value for name, value in variables.items()})
-        env = {"ANSIBLE_COLLECTIONS_PATH": str(collections)} if collections else None
-        return self.controller.playbook("playbooks/%s.yml" % playbook, given, check=check, env=env)
+        env = {"ANSIBLE_PIPELINING": "true"}
+        if collections:
+            env["ANSIBLE_COLLECTIONS_PATH"] = str(collections)
+        return self.controller.playbook("playbooks/%s.yml" % playbook, given, check=check, options=options, env=env)
 
     def sets(self) -> list[Path]:
         """Return the folders of the published sets, oldest first."""
@@ -96,6 +105,22 @@ def differences(before: Picture, after: Picture) -> list[str]:
         *[str(name) for name in oracle.different(before.files, after.files)],
         *[repr(name) for name in oracle.different(before.keys, after.keys)],
     ]
+
+
+def shown(run: Run) -> str:
+    """Return everything that the playbook showed with debug, line by line."""
+    said = [result.result.get("msg", "") for result in run.of("debug")]
+    return "\n".join("\n".join(text) if isinstance(text, list) else str(text) for text in said)
+
+
+def leave(site: Site) -> None:
+    """Give the live instance other content than the newest set: rows, files and keys changed, added and removed."""
+    site.instance.database.psql("UPDATE authentik_core_user SET name = 'changed'; DELETE FROM authentik_events_event;")
+    media = site.instance.folders[0] / "public"
+    (media / "after.svg").write_text("<svg/>")
+    (media / "application-icons" / "app-07.svg").unlink()
+    site.instance.redis.send("SET", "after", "the backup")
+    site.instance.redis.send("DEL", "celery")
 
 
 @pytest.fixture(scope="module")

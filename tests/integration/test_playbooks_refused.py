@@ -1,0 +1,144 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the playbooks refuse: each with a message that names the cause, and with nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.demo.instance import Picture
+from tests.support.site import NAME, Site, differences
+
+
+@pytest.fixture(scope="module")
+def before(site: Site) -> Picture:
+    """What the instance holds; a set of it is in the store."""
+    run = site.run("backup")
+    assert run.ok, run.output
+    return site.instance.picture()
+
+
+@pytest.fixture
+def damaged(site: Site, before: Picture) -> Iterator[Path]:
+    """The folder of the set, which may be damaged; it is whole again afterwards."""
+    (good,) = site.sets()
+    kept = site.root / "kept"
+    shutil.copytree(good, kept)
+    os.chmod(good, 0o700)
+    yield good
+    shutil.rmtree(good)
+    kept.rename(good)
+    for record in good.parent.glob("*.verified.json"):
+        checks = json.loads(record.read_text())
+        checks["checks"] = [check for check in checks["checks"] if check["ok"]]
+        record.write_text(json.dumps(checks))
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"backup_id": "../../etc"}, "'../../etc' is not the id of a backup set"),
+        ({"backup_id": "20260101T000000Z-0000"}, "There is no backup set 20260101T000000Z-0000"),
+        ({"instance": "a/b"}, "'a/b' cannot be the name of an instance"),
+        ({"instance": "nobody"}, "There is no backup set of instance nobody"),
+        ({"components": ["data"]}, "holds no data"),
+        ({"restore_step": "sideways"}, "sideways"),
+        ({"restore_step": "undo"}, "authentik_restore_id"),
+        ({"restore_id": "../x"}, "'../x' is not the id"),
+    ],
+)
+def test_restore_refuses_and_changes_nothing(
+    site: Site, before: Picture, variables: dict[str, object], message: str
+) -> None:
+    run = site.run("restore", **variables)
+    assert not run.ok
+    assert message in run.message, run.output
+    assert site.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"components": ["data"]}, "has no data"),
+        ({"instance": ".."}, "'..' cannot be the name of an instance"),
+        ({"hosts": "nowhere"}, "No host matches 'nowhere'"),
+        ({"missing_directories": "perhaps"}, "perhaps"),
+        ({"postgresql_password": "wrong"}, "password authentication failed"),
+        ({"postgresql_name": "nothing"}, "nothing"),
+    ],
+)
+def test_backup_refuses_and_keeps_nothing(
+    site: Site, before: Picture, variables: dict[str, object], message: str
+) -> None:
+    run = site.run("backup", **variables)
+    assert not run.ok
+    assert message in run.message or message in run.output, run.output
+    assert len(site.sets()) == 1
+    assert not list(site.store.glob("*/*.partial"))
+
+
+def truncate(folder: Path) -> None:
+    """Cut off the end of the dump."""
+    (dump,) = folder.glob("postgresql/*.dump*")
+    os.truncate(dump, dump.stat().st_size - 1)
+
+
+def flip(folder: Path) -> None:
+    """Change one bit in the middle of the dump."""
+    (dump,) = folder.glob("postgresql/*.dump*")
+    content = bytearray(dump.read_bytes())
+    content[len(content) // 2] ^= 1
+    dump.chmod(0o600)
+    dump.write_bytes(content)
+
+
+def newer(folder: Path) -> None:
+    """Say that a later version wrote the manifest."""
+    manifest = folder / "manifest.json"
+    text = json.loads(manifest.read_text())
+    text.update(format=2, created_by={"collection": "9.0.0", "ansible_core": "3.0"})
+    manifest.unlink()
+    manifest.write_text(json.dumps(text))
+
+
+def headless(folder: Path) -> None:
+    """Remove the manifest."""
+    (folder / "manifest.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [(truncate, "bytes"), (flip, "SHA-256"), (newer, "install that version"), (headless, "no manifest")],
+)
+def test_a_damaged_set_is_refused_before_anything_changes(
+    site: Site, before: Picture, damaged: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    damage(damaged)
+    run = site.run("restore", backup_id=damaged.name)
+    assert not run.ok
+    assert message.lower() in run.failures[-1].result["msg"].lower() + run.message.lower(), run.output
+    assert site.leftovers() == []
+    assert differences(before, site.instance.picture()) == []
+
+
+def test_an_empty_inventory_group_is_no_success(site: Site) -> None:
+    empty = site.root / "empty.json"
+    empty.write_text(json.dumps({"authentik": {"hosts": {}}, "all": {"vars": {"authentik_store": str(site.store)}}}))
+    run = site.controller.playbook("playbooks/backup.yml", options=["-i", str(empty)])
+    assert not run.ok
+    assert "nothing would be saved" in run.message
+
+
+def test_list_of_a_store_that_does_not_exist(site: Site) -> None:
+    run = site.controller.playbook("playbooks/list.yml", {"authentik_store": str(site.root / "nothing")})
+    assert not run.ok
+    assert "There is no folder" in run.message
+    assert NAME not in run.message
