@@ -52,6 +52,18 @@ def test_env_file(text: str, expected: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("comments_continue", "expected", "remarks"),
+    [(True, {"C": "d"}, 0), (False, {"A": "b", "C": "d"}, 0), (None, {"A": "b", "C": "d"}, 1)],
+)
+def test_a_comment_that_ends_in_a_backslash(
+    comments_continue: bool | None, expected: dict[str, str], remarks: int
+) -> None:
+    variables, said = _systemd.parse_env_file("# x \\\nA=b\nC=d\n", "x.env", comments_continue)
+    assert variables == expected
+    assert len(said) == remarks
+
+
+@pytest.mark.parametrize(
     ("text", "line"),
     [("A=b\nSENTINEL\n", 2), ("A=b\n\nSENT INEL=c\n", 3), ("A='SENTINEL\n", 2), ("# SENTINEL \\\nA=b\n", 1)],
 )

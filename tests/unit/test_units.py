@@ -142,3 +142,16 @@ def test_trains_compare_as_numbers() -> None:
     keys = [train_key(text) for text in ("2025.8.4", "2025.12.0", "2026.2")]
     assert keys == [(2025, 8), (2025, 12), (2026, 2)]
     assert train_key("nonsense") is train_key(None) is None
+
+
+@pytest.mark.parametrize(("version", "expected"), [(252, {"B"}), (257, {"A", "B"}), (None, {"A", "B"})])
+def test_env_files_are_read_as_the_hosts_systemd_reads_them(version: int | None, expected: set[str]) -> None:
+    class Host(_system.System):
+        def read(self, path: str) -> str:
+            return "# x \\\nA=1\nB=2\n"
+
+        def systemd_version(self) -> int | None:
+            return version
+
+    variables, _remarks = _units.read_env_file(Host("/"), "/etc/default/authentik")
+    assert set(variables or {}) == expected

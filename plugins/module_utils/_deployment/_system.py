@@ -17,7 +17,7 @@ import pwd
 import re
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _process
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import DiscoveryError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import DiscoveryError, ToolError
 
 ROOT = "/"
 _SYSTEMCTL_SECONDS = 60
@@ -103,6 +103,15 @@ class System:
     def runs_systemd(self) -> bool:
         """True where systemd is the running service manager."""
         return self.is_dir("/run/systemd/system")
+
+    def systemd_version(self) -> int | None:
+        """Return systemd's major version, None where there is no systemd."""
+        try:
+            done = _process.run(["systemctl", "--version"], timeout=_SYSTEMCTL_SECONDS)
+        except ToolError:
+            return None
+        found = re.match(r"systemd (\d+)", done.stdout.decode("utf-8", "replace"))
+        return int(found.group(1)) if found else None
 
     def show_units(self, names: list[str]) -> dict[str, dict[str, str]]:
         """Return what systemd knows of the units, by name; empty where it does not run.

@@ -28,12 +28,16 @@ _C_ESCAPES = {
 _NUMERIC_ESCAPES = (("x", 16, 2), ("u", 16, 4), ("U", 16, 8), ("", 8, 3))
 
 
-def parse_env_file(text: str, path: str = "environment file") -> tuple[dict[str, str], list[str]]:
+def parse_env_file(
+    text: str, path: str = "environment file", comments_continue: bool | None = None
+) -> tuple[dict[str, str], list[str]]:
     """Return the variables of an environment file as systemd's ``EnvironmentFile=`` reads it, and remarks.
 
     :param path: the file's name, for the remarks.
+    :param comments_continue: whether a backslash at the end of a comment makes the next line part of it: True for
+        systemd before 254, False from then on, None where the version is not known (then it does not).
     """
-    reader = _EnvFileReader(path)
+    reader = _EnvFileReader(path, comments_continue)
     for char in text:
         reader.state(char)
         if char == "\n":
@@ -45,7 +49,8 @@ def parse_env_file(text: str, path: str = "environment file") -> tuple[dict[str,
 class _EnvFileReader:
     """One method per state; ``state`` is the present one and takes the next character."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, comments_continue: bool | None) -> None:
+        self._comments_continue = comments_continue
         self.variables: dict[str, str] = {}
         self.remarks: list[str] = []
         self.line = 1
@@ -154,8 +159,9 @@ class _EnvFileReader:
             self.state = self._pre_key
 
     def _comment_escape(self, char: str) -> None:
-        if char in _NEWLINE:
-            self._remark("a comment ends in a backslash: systemd before 254 takes the next line for a comment too")
+        if char in _NEWLINE and not self._comments_continue:
+            if self._comments_continue is None:
+                self._remark("a comment ends in a backslash: systemd before 254 takes the next line for a comment too")
             self.state = self._pre_key
         else:
             self.state = self._comment

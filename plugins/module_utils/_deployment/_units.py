@@ -256,7 +256,10 @@ def read_env_file(system: System, path: str) -> tuple[dict[str, Variable] | None
     text = system.read(path)
     if text is None:
         return None, []
-    variables, remarks = _systemd.parse_env_file(text, path)
+    # Only such a comment makes the version worth a program's run.
+    doubtful = re.search(r"(?m)^\s*[#;].*\\\r?$", text)
+    version = system.systemd_version() if doubtful else None
+    variables, remarks = _systemd.parse_env_file(text, path, None if version is None else version < 254)
     return {key: Variable(value, path) for key, value in variables.items()}, remarks
 
 
