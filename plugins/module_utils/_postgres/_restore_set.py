@@ -175,7 +175,9 @@ def create_statements(
 
     :param live: the live database's row (locale as in a fingerprint, ``tablespace``), None when there is none.
     """
-    tablespace = " TABLESPACE %s" % quote_ident(live["tablespace"]) if live else ""
+    # The usual one is not named: that takes a privilege which only superusers have.
+    own_place = live is not None and live["tablespace"] != "pg_default"
+    tablespace = " TABLESPACE %s" % quote_ident(live["tablespace"]) if live and own_place else ""
     head = "CREATE DATABASE %s OWNER %s TEMPLATE template0 ENCODING 'UTF8'%s" % (
         quote_ident(name),
         quote_ident(database.owner),
