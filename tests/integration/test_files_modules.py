@@ -48,12 +48,28 @@ class Host:
 
     def run(self, module: str, check: bool = False, **options: Any) -> Run:
         arguments = {**self.instance, **options}
-        return self.controller.module(NAME + module, arguments, **({"check": True} if check else {}))
+        return self.controller.module(NAME + module, arguments, task={"check_mode": check})
 
     def ok(self, module: str, check: bool = False, **options: Any) -> dict[str, Any]:
         run = self.run(module, check, **options)
         assert run.ok, run.output
         return run.result
+
+    def steps(self, module: str, *steps: str, **options: Any) -> list[dict[str, Any]]:
+        """Several steps of a restore in one play; ``check undo`` is the step undo in check mode."""
+        name = NAME + module
+        tasks = [
+            {
+                "name": step,
+                name: {**self.instance, **options, "step": step.split()[-1]},
+                "check_mode": step.startswith("check "),
+            }
+            for step in steps
+        ]
+        hosts = next(iter(self.controller.hosts))
+        run = self.controller.playbook([{"hosts": hosts, "gather_facts": False, "tasks": tasks}])
+        assert run.ok, run.output
+        return [task.result for task in run.of(name)]
 
     def publish(self, *results: dict[str, Any]) -> None:
         """Write the manifest that the store would have."""
@@ -105,19 +121,19 @@ def test_directories_out_and_back(host: Host) -> None:
     looked = host.ok("static_dirs", check=True, dest=str(host.set))
     assert not host.set.exists()
     assert looked["components"][0]["state"] == "found"
-    options = {"dest": str(host.set), "extra_paths": {"logo": str(extra)}, "compression": "gzip"}
+    options: dict[str, Any] = {"dest": str(host.set), "extra_paths": {"logo": str(extra)}, "compression": "gzip"}
     saved = host.ok("static_dirs", **options)
     assert sorted(path.name for path in (host.set / "static").iterdir()) == ["extra-logo.tar.gz", "media.tar.gz"]
     host.publish(saved)
     before = snapshot(host.media)
     (host.media / "plain.txt").unlink()
     (extra / "logo.svg").write_text("defaced")
-    step = {"src": str(host.set), "restore_id": RESTORE_ID, "components": ["extra-logo", "media"]}
+    step: dict[str, Any] = {"src": str(host.set), "restore_id": RESTORE_ID, "components": ["extra-logo", "media"]}
     step["paths"] = {"extra-logo": str(host.base / "logo2")}
-    assert host.ok("static_restore", step="check", **step)["changed"] is False
-    assert host.ok("static_restore", check=True, step="prepare", **step)["changed"] is True
-    host.ok("static_restore", step="prepare", **step)
-    swapped = host.ok("static_restore", step="swap", **step)
+    checked, pretended, _prepared, swapped = host.steps(
+        "static_restore", "check", "check prepare", "prepare", "swap", **step
+    )
+    assert (checked["changed"], pretended["changed"], swapped["changed"]) == (False, True, True)
     assert {place["component"]: place["live"] for place in swapped["components"]} == {
         "media": str(host.media),
         "extra-logo": str(host.base / "logo2"),
@@ -125,7 +141,7 @@ def test_directories_out_and_back(host: Host) -> None:
     assert snapshot(host.media) == before
     assert (host.base / "logo2" / "logo.svg").read_text() == "<svg/>"
     assert (extra / "logo.svg").read_text() == "defaced"
-    assert host.ok("static_restore", step="undo", **step)["changed"] is True
+    assert host.steps("static_restore", "undo", **step)[0]["changed"] is True
     assert not (host.base / "logo2").exists()
     assert not (host.media / "plain.txt").exists()
 
@@ -145,7 +161,7 @@ def test_components_missing_and_previous(host: Host) -> None:
 def test_configuration_out_and_back(host: Host) -> None:
     extra = host.base / "nginx.conf"
     extra.write_text("server {}\n")
-    options = {"dest": str(host.set), "extra_files": [str(extra)], "compression": "gzip"}
+    options: dict[str, Any] = {"dest": str(host.set), "extra_files": [str(extra)], "compression": "gzip"}
     saved = host.ok("config", **options)
     assert "the-key" not in json.dumps(saved)
     assert {item["path"] for item in saved["components"][0]["files"]} == {str(host.env), str(extra)}
@@ -153,28 +169,24 @@ def test_configuration_out_and_back(host: Host) -> None:
     host.publish(saved)
     extra.unlink()
     host.env.write_text("AUTHENTIK_SECRET_KEY=new\n")
-    step = {"src": str(host.set), "restore_id": RESTORE_ID, "work_dir": str(host.base / "work")}
-    checked = host.ok("config_restore", step="check", **step)
+    step: dict[str, Any] = {"src": str(host.set), "restore_id": RESTORE_ID, "work_dir": str(host.base / "work")}
+    checked, _prepared, _swapped = host.steps("config_restore", "check", "prepare", "swap", **step)
     assert checked["secret_key"] == "different"
     assert checked["plan"][0].startswith("SECRET KEY DIFFERS")
-    host.ok("config_restore", step="prepare", **step)
     assert os.listdir(host.base / "work") == [RESTORE_ID]
-    host.ok("config_restore", step="swap", **step)
     assert (extra.read_text(), host.env.read_text()) == ("server {}\n", "AUTHENTIK_SECRET_KEY=new\n")
-    host.ok("config_restore", step="undo", **step)
+    host.steps("config_restore", "undo", **step)
     assert not extra.exists()
-    host.ok("config_restore", step="prepare", overwrite=True, **step)
-    host.ok("config_restore", step="swap", overwrite=True, **step)
+    found = host.steps("config_restore", "prepare", "swap", "check", "check undo", **step, overwrite=True)
+    assert (found[2]["secret_key"], found[3]["changed"]) == ("same", True)
     assert "the-key" in host.env.read_text()
-    assert host.ok("config_restore", step="check", **step)["secret_key"] == "same"
-    assert host.ok("config_restore", step="undo", check=True, **step)["changed"] is True
-    host.ok("config_restore", step="undo", **step)
+    host.steps("config_restore", "undo", **step)
     assert host.env.read_text() == "AUTHENTIK_SECRET_KEY=new\n"
 
 
 @pytest.mark.parametrize("module", ["static_restore", "config_restore"])
 def test_a_restore_id_that_is_none_is_refused(host: Host, module: str) -> None:
-    saved = [host.ok("static_dirs", dest=str(host.set)), host.ok("config", dest=str(host.set))]
-    host.publish(*saved)
+    saved = host.ok("config" if module == "config_restore" else "static_dirs", dest=str(host.set))
+    host.publish(saved)
     failed = host.run(module, src=str(host.set), step="undo", restore_id="../../x")
     assert "../../x" in failed.message
