@@ -34,7 +34,8 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 def test_a_set_is_made_listed_and_read_back(rig: Rig) -> None:
     parts = [part(SIZE, 1, discard_first=True), part(0, 2, "redis/dump.rdb", "redis"),
              part(1048576, 3, "static/media.tar", "media")]
-    reads = [{"path": "redis/dump.rdb"}, {"path": DUMP, "limit": 2000000}, {"path": "static/media.tar"}, {"path": DUMP}]
+    reads: list[dict[str, object]] = [
+        {"path": "redis/dump.rdb"}, {"path": DUMP, "limit": 2000000}, {"path": "static/media.tar"}, {"path": DUMP}]
     run = rig.play([
         *rig.backup_tasks(parts),
         rig.restore_task(reads),

@@ -24,6 +24,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils import _spo
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     IntegrityError,
     RecoveryError,
+    SpaceError,
     StateError,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySink, DirectorySource
