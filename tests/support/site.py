@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -41,15 +41,18 @@ class Site:
         check: bool = False,
         collections: Path | None = None,
         options: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
         **variables: object,
     ) -> Run:
         """Run a playbook of the checkout; the variables are given without the prefix ``authentik_``."""
         given: dict[str, object] = {"authentik_store": str(self.store)}
         given.update({"authentik_" + name: value for name, value in variables.items()})
-        env = {"ANSIBLE_PIPELINING": "true"}
+        settings = {"ANSIBLE_PIPELINING": "true", **(env or {})}
         if collections:
-            env["ANSIBLE_COLLECTIONS_PATH"] = str(collections)
-        return self.controller.playbook("playbooks/%s.yml" % playbook, given, check=check, options=options, env=env)
+            settings["ANSIBLE_COLLECTIONS_PATH"] = str(collections)
+        return self.controller.playbook(
+            "playbooks/%s.yml" % playbook, given, check=check, options=options, env=settings
+        )
 
     def sets(self) -> list[Path]:
         """Return the folders of the published sets, oldest first."""
