@@ -17,11 +17,12 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _process
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, ToolError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import (
     _catalog,
     _client,
     _dump_plan,
+    _dump_stream,
     _fingerprint,
     _tools,
 )
@@ -29,18 +30,12 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._
     Connection,
     quote_literal,
 )
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._stream_end import (
-    CustomArchive,
-    ZstdFrames,
-)
 
 if TYPE_CHECKING:
-    from typing import IO, Callable, Sequence
+    from typing import Sequence
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import PostgresSettings
-    from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._stream_end import EndCheck
 
-_BLOCK = 1024 * 1024
 _GLOBALS_END = b"-- PostgreSQL database cluster dump complete"
 _LOCK_ATTEMPTS = 3
 _UNDEFINED_TABLE = "42P01"
@@ -197,13 +192,10 @@ def _dump_database(
         )
         keys = {relation.key for relation in excluded}
         has_data = any(relation.kind == "r" and relation.key not in keys for relation in relations)
-        with Connection(settings) as connection:
-            commands = [_process.Command(argv, connection.env(target.database), connection.user, connection.pass_fds)]
-            if plan.compression.filter_argv:
-                commands.append(_process.Command(plan.compression.filter_argv))
-            with _Collector(session, keys) as collector, sink.artifact(target.path) as out:
-                check = ZstdFrames() if plan.compression.filter_argv else CustomArchive(has_data)
-                _stream(commands, out, check, collector.check)
+        with Connection(settings) as connection, _Collector(session, keys) as collector:
+            command = _process.Command(argv, connection.env(target.database), connection.user, connection.pass_fds)
+            with sink.artifact(target.path) as out:
+                _dump_stream.stream(command, plan.compression.filter_argv, out, has_data, collector.check)
                 fingerprint = collector.result()
         fingerprint["sequences"] = _fingerprint.merge_sequences(before, _fingerprint.read_sequences(session, relations))
     return _artifact(target.path, plan.compression.name, "pg_dump " + plan.pg_dump.version, out, started), fingerprint
@@ -218,43 +210,6 @@ def _artifact(path: str, compression: str, tool: str, out: Any, started: float) 
         "sha256": out.sha256,
         "seconds": round(time.monotonic() - started, 3),
     }
-
-
-def _stream(commands: Sequence[_process.Command], out: Any, check: EndCheck, watch: Callable[[], None]) -> None:
-    """Write what a pipeline gives to an artifact, and prove that it came whole."""
-    with _process.Pipeline(commands) as pipeline:
-        for piece in _pieces(pipeline.stdout):
-            watch()
-            check.feed(piece)
-            out.write(piece)
-        try:
-            pipeline.finish()
-        except ToolError as exc:
-            raise ToolError(exc.cause, hint=_dump_hint(exc.cause)) from exc
-    problem = check.problem()
-    if problem is not None:
-        raise IntegrityError(
-            "%s ended without an error, but its output is not whole: %s" % (_process.show(commands[0].argv), problem),
-            hint="nothing was kept; look for what stands between the program and the server, and try again",
-        )
-
-
-def _pieces(stream: IO[bytes]) -> Any:
-    while True:
-        piece = stream.read1(_BLOCK)  # type: ignore[attr-defined]
-        if not piece:
-            return
-        yield piece
-
-
-def _dump_hint(cause: str) -> str:
-    hints = (
-        ("lock timeout", "another session holds or awaits a lock on a table: see pg_stat_activity, and try again"),
-        ("server version mismatch", "name the folder of newer programs with postgresql_bin_dir"),
-        ("out of shared memory", "raise max_locks_per_transaction on the server: a dump locks every table"),
-        ("permission denied", "log in as the owner of the database, or as a superuser"),
-    )
-    return next((hint for fragment, hint in hints if fragment in cause), "")
 
 
 def lock_and_export(session: _client.Session, role: str, lock_timeout: int) -> tuple[list[_catalog.Relation], str]:
