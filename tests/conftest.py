@@ -10,6 +10,7 @@ pytest-ansible offers the first part, but only by building a second tree of link
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -37,3 +38,12 @@ pytest.register_assert_rewrite("tests.support")
 pytest_plugins = sorted(
     "tests.support.%s" % path.stem for path in (ROOT / "tests" / "support").glob("*.py") if path.stem != "__init__"
 )
+
+
+def _terminated(*_signal: object) -> None:
+    pytest.exit("terminated", returncode=143)
+
+
+def pytest_configure() -> None:
+    """Stop the servers and containers of the fixtures also when the run is told to end."""
+    signal.signal(signal.SIGTERM, _terminated)
