@@ -45,7 +45,7 @@ _DROP_TRANSACTION_TIMEOUT = "1,40{/^SET transaction_timeout = 0;$/d}"
 
 _KINDS_BEFORE_TAG = re.compile(
     r"(?P<id>\d+); \d+ \d+ (?P<kind>COMMENT|DEFAULT ACL|ACL|EXTENSION|EVENT TRIGGER|FOREIGN DATA WRAPPER|"
-    r"PROCEDURAL LANGUAGE|SUBSCRIPTION|PUBLICATION|[A-Z ]+?) (?P<schema>-|\S+) (?P<rest>.*)$"
+    r"PROCEDURAL LANGUAGE|SUBSCRIPTION|[A-Z]+(?: [A-Z]+)*) (?P<schema>-|\S+) (?P<rest>.*)$"
 )
 _ROLE = re.compile(r'\b(?:TO|FROM|FOR ROLE) ("(?:[^"]|"")+"|[a-z_][a-z0-9_$]*|PUBLIC)')
 
@@ -59,10 +59,8 @@ class Entry(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """The table of contents: what the archive says about itself, and its entries."""
+    """The table of contents."""
 
-    server_version: str
-    tool_version: str
     entries: list[Entry]
 
     def extensions(self) -> list[str]:
@@ -83,13 +81,12 @@ class Contents(NamedTuple):
 
 def parse_contents(listing: str) -> Contents:
     """Return what ``pg_restore -l`` printed. Pure."""
-    said = dict(re.findall(r"^;\s+(Dumped (?:from database|by pg_dump) version): (.*)$", listing, re.MULTILINE))
     entries = []
     for line in listing.splitlines():
         found = _KINDS_BEFORE_TAG.match(line)
         if found:
             entries.append(Entry(line, found.group("kind"), found.group("rest")))
-    return Contents(said.get("Dumped from database version", ""), said.get("Dumped by pg_dump version", ""), entries)
+    return Contents(entries)
 
 
 def parse_granted_roles(statements: str) -> set[str]:
