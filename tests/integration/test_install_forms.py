@@ -73,14 +73,26 @@ def test_the_tarball_holds_no_development_files(tarball: Path) -> None:
         names = archive.getnames()
     top = {name.split("/")[0] for name in names}
     assert NEEDED | {"README.md", "LICENSE"} <= top
-    assert top <= NEEDED | {"CHANGELOG.rst", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "changelogs", "docs"}
+    assert top <= NEEDED | {
+        "CHANGELOG.rst",
+        "FILES.json",
+        "LICENSE",
+        "MANIFEST.json",
+        "README.md",
+        "changelogs",
+        "docs",
+    }
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
     assert tarball.stat().st_size < 5_000_000
 
 
 def test_every_module_is_documented(user: Controller) -> None:
     text = _call(
-        str(BIN / "ansible-doc"), "--json", *["%s.%s" % (NAME, name) for name in MODULES], cwd=user.work, controller=user
+        str(BIN / "ansible-doc"),
+        "--json",
+        *["%s.%s" % (NAME, name) for name in MODULES],
+        cwd=user.work,
+        controller=user,
     )
     found = json.loads(text)
     assert sorted(found) == ["%s.%s" % (NAME, name) for name in MODULES]

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 STRICT = "AUTHENTIK_RECOVERY_STRICT"
 
 # What each folder needs, said when a run did not touch it.
-SEPARATE_RUNS = {"tests/system": "real hosts with systemd and sshd; needs root and a container engine: make test-system"}
+SEPARATE_RUNS = {
+    "tests/system": "real hosts with systemd and sshd; needs root and a container engine: make test-system"
+}
 
 
 def strict() -> bool:

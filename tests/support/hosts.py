@@ -27,14 +27,30 @@ from tests.support.announce import leave_out
 from tests.support.docker_engine import Engine, program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 # Suite -> packages besides PACKAGES. bullseye: Python 3.9, PostgreSQL 13, Redis 6.0, psql as the only client;
 # bookworm: Python 3.11, PostgreSQL 15, Redis 7.0, psycopg2.
 SUITES = {"bullseye": [], "bookworm": ["python3-psycopg2"]}
-PACKAGES = ["dbus", "openssh-server", "postgresql", "python3", "redis-server", "sudo", "systemd", "systemd-sysv", "zstd"]
+PACKAGES = [
+    "dbus",
+    "openssh-server",
+    "postgresql",
+    "python3",
+    "redis-server",
+    "sudo",
+    "systemd",
+    "systemd-sysv",
+    "zstd",
+]
 USER = "ops"
-DROPPED = ("./var/cache/apt/archives", "./var/lib/apt/lists", "./usr/share/doc", "./usr/share/man", "./usr/share/locale")
+DROPPED = (
+    "./var/cache/apt/archives",
+    "./var/lib/apt/lists",
+    "./usr/share/doc",
+    "./usr/share/man",
+    "./usr/share/locale",
+)
 
 
 class Host:
@@ -225,7 +241,7 @@ def ssh_key(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def start_host(engine: Engine, ssh_key: Path) -> Iterator[Callable[[str], Host]]:
+def start_host(engine: Engine, ssh_key: Path) -> Callable[[str], Host]:
     """A function that starts a host of a suite; hosts end with the run, unless closed before."""
     imported: set[str] = set()
 
@@ -235,4 +251,4 @@ def start_host(engine: Engine, ssh_key: Path) -> Iterator[Callable[[str], Host]]
             imported.add(suite)
         return Host(engine, suite, ssh_key)
 
-    yield start
+    return start

@@ -191,7 +191,9 @@ class BareMetal:
         self.host.write(certs + "/example.org/fullchain.pem", "-----BEGIN CERTIFICATE-----\n")
         self.host.write(self.layout.directories["blueprints"] + "/custom/flow.yaml", "version: 1\nentries: []\n")
         if "custom-templates" in self.layout.directories:
-            self.host.write(self.layout.directories["custom-templates"] + "/email/invitation.html", "<p>{{ user }}</p>\n")
+            self.host.write(
+                self.layout.directories["custom-templates"] + "/email/invitation.html", "<p>{{ user }}</p>\n"
+            )
         self.host.sh("chown -hR %s %s" % (owner, " ".join(self.layout.directories.values())))
 
     def _configuration(self) -> None:

@@ -56,7 +56,9 @@ def differences(before: dict[str, list[str]], after: dict[str, list[str]]) -> di
         lost, new = set(before[part]) - set(after[part]), set(after[part]) - set(before[part])
         lines = ["- " + line for line in sorted(lost)] + ["+ " + line for line in sorted(new)]
         if lines or len(before[part]) != len(after[part]):
-            found[part] = [line[:300] for line in lines[:20]] or ["%d lines, now %d" % (len(before[part]), len(after[part]))]
+            found[part] = [line[:300] for line in lines[:20]] or [
+                "%d lines, now %d" % (len(before[part]), len(after[part]))
+            ]
     return found
 
 

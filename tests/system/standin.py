@@ -15,6 +15,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -52,7 +53,7 @@ def check_database() -> None:
 class Handler(BaseHTTPRequestHandler):
     """Health checks and files."""
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         """Answer one request."""
         if self.path == "/-/health/live/":
             self.answer(200)
@@ -84,8 +85,6 @@ def main() -> None:
     check_database()
     if sys.argv[1] == "server":
         server = ThreadingHTTPServer(("0.0.0.0", 9000), Handler)
-        import threading
-
         threading.Thread(target=server.serve_forever, daemon=True).start()
     while True:
         time.sleep(2)
