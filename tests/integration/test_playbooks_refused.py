@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,7 @@ def damaged(site: Site, before: Picture) -> Iterator[Path]:
     ],
 )
 def test_restore_refuses_and_changes_nothing(
-    site: Site, before: Picture, variables: dict[str, object], message: str
+    site: Site, before: Picture, variables: dict[str, Any], message: str
 ) -> None:
     run = site.run("restore", **variables)
     assert not run.ok
@@ -76,7 +77,7 @@ def test_restore_refuses_and_changes_nothing(
     ],
 )
 def test_backup_refuses_and_keeps_nothing(
-    site: Site, before: Picture, variables: dict[str, object], message: str
+    site: Site, before: Picture, variables: dict[str, Any], message: str
 ) -> None:
     run = site.run("backup", **variables)
     assert not run.ok

@@ -118,7 +118,8 @@ def shown(run: Run) -> str:
 
 def leave(site: Site) -> None:
     """Give the live instance other content than the newest set: rows, files and keys changed, added and removed."""
-    site.instance.database.psql("UPDATE authentik_core_user SET name = 'changed'; DELETE FROM authentik_events_event;")
+    database = site.instance.database
+    database.psql("UPDATE authentik_core_user SET name = 'changed'; DELETE FROM authentik_events_notification;")
     media = site.instance.folders[0] / "public"
     (media / "after.svg").write_text("<svg/>")
     (media / "application-icons" / "app-07.svg").unlink()
