@@ -88,7 +88,7 @@ def plain_ssh_options(options: dict[str, t.Any]) -> dict[str, t.Any]:
     changed = dict(options)
     arguments = {name: without_compression(options.get(name) or "") for name in ("ssh_args", *_SSH_ARGUMENTS)}
     for name in _TRANSFER_ARGUMENTS:
-        changed[name] = shlex.join(without_compression(options.get(name) or "", name.split("_")[0]))
+        changed[name] = shlex.join(without_compression(options.get(name) or "", name.split("_", maxsplit=1)[0]))
     persistent = any("controlpersist" in token.lower() for tokens in arguments.values() for token in tokens)
     arguments["ssh_args"] = ["-o", "Compression=no", *arguments["ssh_args"]]
     if not persistent:
