@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,9 @@ from tests.support.postgres import Database, Server
 NEW, BEFORE = "authentik_new_" + SUFFIX, "authentik_before_" + SUFFIX
 
 
-def run(database: Database, folder: Path, *steps: str, **options: object) -> dict[str, object]:
+def run(database: Database, folder: Path, *steps: str, **options: Any) -> dict[str, Any]:
     """Run steps one after the other, each of which has to work; return the last result."""
-    result: dict[str, object] = {}
+    result: dict[str, Any] = {}
     for step in steps:
         result = restore(database, step, folder, **options)
         assert not result.get("failed"), result
@@ -56,7 +57,7 @@ def test_everything_comes_back_to_a_plain_owner(filled: Database, tmp_path: Path
     assert oracle.differences(picture, oracle.take(server, "authentik")) == []
     assert server.databases() == ["authentik", BEFORE]
     assert result["renamed"] == [["authentik", BEFORE], [NEW, "authentik"]]
-    assert 0 < float(str(result["cut_over_seconds"])) < 5
+    assert 0 < result["cut_over_seconds"] < 5
 
 
 def test_the_restored_application_role_still_refreshes_its_view(filled: Database, tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ def test_an_extension_that_only_a_superuser_may_create(filled: Database, tmp_pat
     picture = oracle.take(filled.server, "authentik")
     folder = make_set(tmp_path / "set", filled)
     plan = run(filled, folder, "check")["plan"]
-    assert any("extension vector" in str(line) for line in plan)  # type: ignore[attr-defined]
+    assert any("extension vector" in str(line) for line in plan)
     run(filled, folder, "prepare", "swap")
     assert oracle.differences(picture, oracle.take(filled.server, "authentik")) == []
 
@@ -137,7 +138,7 @@ def test_into_a_server_that_lost_the_database(filled: Database, tmp_path: Path) 
     folder = make_set(tmp_path / "set", filled)
     server.psql("DROP DATABASE authentik")
 
-    assert any("no database authentik" in line for line in run(filled, folder, "check")["plan"])  # type: ignore
+    assert any("no database authentik" in line for line in run(filled, folder, "check")["plan"])
     result = run(filled, folder, "prepare", "swap")
 
     assert result["renamed"] == [[NEW, "authentik"]]
@@ -159,7 +160,7 @@ def test_other_databases_are_not_touched(filled: Database, tmp_path: Path) -> No
 
 def test_data_that_was_left_out_comes_back_empty(filled: Database, tmp_path: Path) -> None:
     folder = make_set(tmp_path / "set", filled, exclude_data=["cache"])
-    plan = "\n".join(run(filled, folder, "check")["plan"])  # type: ignore
+    plan = "\n".join(run(filled, folder, "check")["plan"])
     assert "will be empty" in plan
     assert "public.django_postgres_cache_cacheentry" in plan
     run(filled, folder, "prepare", "swap")
@@ -179,7 +180,7 @@ def test_several_databases_of_one_set_go_together(fresh18: Server, tmp_path: Pat
 
     result = run(own, folder, "prepare", "swap", databases=["authentik", "wiki"], admin_user=None, admin_password=None)
 
-    assert len(result["renamed"]) == 4  # type: ignore[arg-type]
+    assert len(result["renamed"]) == 4
     for name, picture in pictures.items():
         assert oracle.differences(picture, oracle.take(fresh18, name)) == []
     missing = restore(own, "check", folder, databases=["nothing"], admin_user=None, admin_password=None)

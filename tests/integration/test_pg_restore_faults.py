@@ -272,11 +272,7 @@ def test_nobody_may_create_databases(filled: Database, tmp_path: Path) -> None:
     assert "no CREATEDB" in result["msg"]
     assert "admin_user" in result["msg"]
     assert "admin_run_as" in result["msg"]
-    wrong = restore(filled, "check", folder, admin_password="wrong")
-    assert wrong["error"] == "ConnectError"
-    assert "wrong" not in json.dumps(
-        {key: value for key, value in wrong.items() if key not in ("cause", "msg", "hint")}
-    )
+    assert restore(filled, "check", folder, admin_password="not it")["error"] == "ConnectError"
 
 
 def test_a_role_with_createdb_that_is_a_member_of_the_owner_is_enough(filled: Database, tmp_path: Path) -> None:
@@ -291,7 +287,6 @@ def test_a_role_with_createdb_that_is_a_member_of_the_owner_is_enough(filled: Da
     assert oracle.differences(picture, oracle.take(server, "authentik")) == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another operating system user needs root")
 def test_the_servers_own_user_over_the_socket(filled: Database, tmp_path: Path) -> None:
     folder = make_set(tmp_path / "set", filled)
     login = {"admin_user": None, "admin_password": None, "admin_run_as": filled.server.os_user}
@@ -314,20 +309,6 @@ def test_privileges_of_a_role_that_the_server_lacks(filled: Database, tmp_path: 
         assert server.databases() == ["authentik"]
     steps(filled, folder, "check", "prepare", "swap", skip_privileges=True)
     assert filled.psql(COUNT) == "60"
-
-
-def test_an_extension_that_the_server_does_not_offer(filled: Database, tmp_path: Path) -> None:
-    filled.admin("CREATE EXTENSION vector")
-    folder = make_set(tmp_path / "set", filled)
-    filled.admin("DROP EXTENSION vector")
-    control = filled.server.bin.parent / "share" / "postgresql" / "extension" / "vector.control"
-    hidden = control.with_suffix(".hidden")
-    control.rename(hidden)
-    try:
-        result = restore(filled, "check", folder)
-    finally:
-        hidden.rename(control)
-    assert "does not offer the extension vector" in result["msg"]
 
 
 def test_a_prepared_transaction_forbids_the_swap_in_advance(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,14 +31,14 @@ def test_a_genuine_database_comes_back_exactly(fresh18: Server, tmp_path: Path, 
     if not (FIXTURES / dump).is_file():
         leave_out("%s is not there: set AUTHENTIK_RECOVERY_FIXTURES to a folder that holds it" % (FIXTURES / dump))
     database = fresh18.create_database(superuser=superuser)
-    login = {"user": database.owner, "password": database.password}
-    fresh18.run("pg_restore", "--no-owner", "-e", "-d", "authentik", str(FIXTURES / dump), **login)
+    load = ["--no-owner", "-e", "-d", "authentik", str(FIXTURES / dump)]
+    fresh18.run("pg_restore", *load, user=database.owner, password=database.password)
     picture = oracle.take(fresh18, "authentik")
     assert sum(len(rows) for rows in picture.copied.values()) > 1000, "there is data to lose"
 
     folder = make_set(tmp_path / "set", database)
     fresh18.psql("DROP DATABASE authentik")
-    admin = {"admin_user": None, "admin_password": None} if superuser else {}
+    admin: dict[str, Any] = {"admin_user": None, "admin_password": None} if superuser else {}
     for step in ("check", "prepare", "swap"):
         result = restore(database, step, folder, **admin)
         assert not result.get("failed"), result

@@ -15,6 +15,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import (
     _restore_admin,
     _restore_archive,
+    _restore_check,
     _restore_names,
     _restore_set,
 )
@@ -246,3 +247,69 @@ def test_the_new_owner_owns_everything_that_is_expected() -> None:
     )
     assert [setting["role"] for setting in expected["settings"]] == [None, "new"]
     assert one.fingerprint["owner"] == "old", "the manifest stays as it is"
+
+
+SERVER = _restore_check.Server(
+    major=18, version="18.4", standby=False, databases={}, roles={"new": False, "postgres": True},
+    extensions={"citext": True, "vector": False}, free=1000, free_where="/data", admin_how="x", admin_superuser=True,
+)  # fmt: skip
+CONTENTS = """
+2; 3079 16385 EXTENSION - %s@
+3; 1 2 EVENT TRIGGER - watch new
+"""
+
+
+def blockers_of_target(server: _restore_check.Server, one: _restore_set.SetDatabase) -> str:
+    findings = _restore_check.Findings()
+    _restore_check.judge_target(server, one, _restore_names.names_for("a", ID), findings)
+    return "; ".join(findings.blockers)
+
+
+@pytest.mark.parametrize(
+    ("server", "fingerprint", "expected"),
+    [
+        ({}, {}, ""),
+        ({"standby": True}, {}, "standby"),
+        ({"major": 16, "version": "16.1"}, {}, "install PostgreSQL 18 or later"),
+        ({"roles": {}}, {}, 'CREATE ROLE "new" LOGIN'),
+        ({}, {"acl": ["reader=c/old"]}, "reader"),
+        ({}, {"settings": [{"role": "batch", "name": "a", "value": "1"}]}, "batch"),
+        ({"databases": {"a_before_" + SUFFIX: {}}}, {}, "swapped in already"),
+        ({"free": 99}, {}, "/data has 99 B free"),
+        ({"free": None}, {}, ""),
+    ],
+)
+def test_what_forbids_a_restore(server: dict[str, Any], fingerprint: dict[str, Any], expected: str) -> None:
+    found = blockers_of_target(SERVER._replace(**server), database(**fingerprint))
+    assert expected in found
+    assert bool(expected) == bool(found)
+
+
+@pytest.mark.parametrize(
+    ("extension", "server", "by_admin", "expected"),
+    [
+        ("citext", {}, [], ""),
+        ("vector", {}, ["vector"], ""),
+        ("vector", {"admin_superuser": False}, ["vector"], "only a superuser may create the extension vector"),
+        ("vector", {"roles": {"new": True}}, [], ""),
+        ("postgis", {}, [], "does not offer the extension postgis"),
+    ],
+)
+def test_extensions(extension: str, server: dict[str, Any], by_admin: list[str], expected: str) -> None:
+    listing = (CONTENTS % extension).replace("@", " ").split("3; ")[0]
+    findings = _restore_check.Findings()
+    made = _restore_check.judge_contents(
+        SERVER._replace(**server), database(), _restore_archive.parse_contents(listing), set(), False, findings
+    )
+    assert made == by_admin
+    assert expected in "; ".join(findings.blockers)
+    assert bool(expected) == bool(findings.blockers)
+
+
+def test_objects_that_only_a_superuser_may_create() -> None:
+    contents = _restore_archive.parse_contents((CONTENTS % "citext").replace("@", " "))
+    for superuser in (False, True):
+        findings = _restore_check.Findings()
+        server = SERVER._replace(roles={"new": superuser})
+        _restore_check.judge_contents(server, database(), contents, set(), False, findings)
+        assert ["event trigger watch" in blocker for blocker in findings.blockers] == ([] if superuser else [True])
