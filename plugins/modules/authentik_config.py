@@ -13,7 +13,7 @@ module: authentik_config
 short_description: Save the configuration of an authentik instance
 version_added: "1.0.0"
 author:
-  - The authentik_ops.recovery contributors
+  - The authentik_ops.recovery contributors (@authentik-ops)
 description:
   - Saves every file without which the instance could not be rebuilt as one archive, C(config/config.tar.zst) or
     C(.tar.gz). These are C(/etc/authentik), environment files, unit files with their drop-ins, and every file that a

@@ -13,7 +13,7 @@ module: authentik_config_restore
 short_description: Restore the configuration of an authentik instance
 version_added: "1.0.0"
 author:
-  - The authentik_ops.recovery contributors
+  - The authentik_ops.recovery contributors (@authentik-ops)
 description:
   - Restores the files that M(authentik_ops.recovery.authentik_config) saved, one step at a time.
   - A file that is missing is put back with its owner, mode and time. One that is equal in content, owner and mode stays

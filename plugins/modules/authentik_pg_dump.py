@@ -22,7 +22,7 @@ description:
   - C(pg_dump) has to be at least as new as the server. Where several versions are installed, the one that fits is used.
   - SQL goes through the Python package C(psycopg2) where it is importable, otherwise through C(psql).
 author:
-  - The authentik_ops.recovery contributors
+  - The authentik_ops.recovery contributors (@authentik-ops)
 extends_documentation_fragment:
   - authentik_ops.recovery.attributes
   - authentik_ops.recovery.instance

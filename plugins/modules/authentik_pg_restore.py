@@ -17,7 +17,7 @@ description:
     fingerprint of the set row by row, and takes the live name by rename. What was live stays under another name.
   - Creating and renaming databases takes more than a plain owner may do. See O(admin_user).
 author:
-  - The authentik_ops.recovery contributors
+  - The authentik_ops.recovery contributors (@authentik-ops)
 extends_documentation_fragment:
   - authentik_ops.recovery.attributes
   - authentik_ops.recovery.instance

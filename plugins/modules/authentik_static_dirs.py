@@ -13,7 +13,7 @@ module: authentik_static_dirs
 short_description: Save the directories of an authentik instance
 version_added: "1.0.0"
 author:
-  - The authentik_ops.recovery contributors
+  - The authentik_ops.recovery contributors (@authentik-ops)
 description:
   - Saves uploads (V(media) or V(data)), V(certs), V(custom-templates), V(blueprints) and any further directories, one
     archive each, C(static/<component>.tar.zst), or C(.tar.gz) where the host has no C(zstd).

@@ -13,7 +13,7 @@ module: authentik_static_restore
 short_description: Restore the directories of an authentik instance
 version_added: "1.0.0"
 author:
-  - The authentik_ops.recovery contributors
+  - The authentik_ops.recovery contributors (@authentik-ops)
 description:
   - Restores directories that M(authentik_ops.recovery.authentik_static_dirs) saved, one step at a time.
   - Nothing live is touched before the new copy, C(<directory>.new-<restore id>), was proved equal to the backup by its

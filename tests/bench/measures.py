@@ -48,7 +48,7 @@ def dump(work: Path, megabytes: int) -> list[Row]:
         database = server.create_database("authentik", "authentik", PASSWORD)
         authentik_data.load(database.psql, rows=max(megabytes * 190, 200), tenants=(), text_bytes=4000)
         size = int(server.psql("SELECT pg_database_size('authentik')").strip())
-        plain = min(_plain_dump(server, work) for _ in range(2))
+        plain = min(_plain_dump(server, work) for _run in range(2))
         options = {
             "config_paths": [],
             "postgresql_host": "127.0.0.1",
@@ -62,7 +62,7 @@ def dump(work: Path, megabytes: int) -> list[Row]:
             "outpost_units": [],
         }
         with _controller(work) as controller:
-            taken = [_save(controller, work, "authentik_pg_dump", options) for _ in range(2)]
+            taken = [_save(controller, work, "authentik_pg_dump", options) for _run in range(2)]
     ours = min(seconds for seconds, _bytes in taken)
     return [
         Row("database of %d MB: pg_dump -Fc -Z0 | zstd -1 > file" % (size // MB), "%.1f s" % plain),
@@ -86,12 +86,12 @@ def transfer(work: Path, mebibytes: int) -> list[Row]:
         engine.import_image(hosts.image_tarball("bookworm"), "recovery-bookworm")
         host = hosts.Host(engine, "bookworm", key)
         host.sh("mkdir /srv/media && head -c %dM /dev/urandom > /srv/media/random && sync" % mebibytes)
-        plain = min(_ssh_cat(host, work) for _ in range(2))
+        plain = min(_ssh_cat(host, work) for _run in range(2))
         options = {"config_paths": [], "directories": {"media": "/srv/media"}, "components": ["media"]}
         with _controller(work, {"sso": host.variables}) as controller:
             taken = [
                 _save(controller, work, "authentik_static_dirs", {**options, **_no_units()}, {"become": True})
-                for _ in range(2)
+                for _run in range(2)
             ]
     finally:
         engine.stop()
@@ -111,7 +111,7 @@ def memory(work: Path, sizes: list[int]) -> list[Row]:
         media = work / "media"
         media.mkdir(exist_ok=True)
         with open(media / "random", "wb") as out:
-            for _ in range(size):
+            for _block in range(size):
                 out.write(os.urandom(MB))
         spool = work / "spool"
         spool.mkdir(exist_ok=True)

@@ -23,7 +23,7 @@ NAME = "sso.example.org"
 
 def main() -> int:
     """Run the demo; return 0 only when everything that was lost came back equal."""
-    parser = argparse.ArgumentParser(prog="python -m tests.demo", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.demo", description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--keep", metavar="DIR", type=Path, help="keep the backup set: use this folder as the store")
     parser.add_argument("--events", metavar="N", type=int, default=1500, help="events in the database (default: 1500)")
     arguments = parser.parse_args()

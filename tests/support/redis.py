@@ -80,7 +80,7 @@ class RedisServer:
         self.users = users or []
         self._own = directory is None
         # Short: the path of a Unix socket holds about 100 bytes.
-        self.directory = directory or Path(tempfile.mkdtemp(prefix="redis-", dir="/tmp"))
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="redis-"))
         self.port = port or _free_port()
         self.socket = str(self.directory / "redis.sock")
         self.log = self.directory / "redis.log"
