@@ -51,10 +51,13 @@ class Sender:
         self._total = 0
         self._stack = contextlib.ExitStack()
         self._stale: list[str] = []
+        # Pushed in vain: they take room until the next look removes them.
+        self._abandoned: list[str] = []
 
     def finished_files(self) -> list[str]:
         """Return fed chunks of requests that the module has given up."""
-        names, self._stale = self._stale, []
+        names, self._stale = self._stale + [name + PART for name in self._abandoned], []
+        self._abandoned = []
         return names
 
     def step(self, look: Look) -> bool:
@@ -67,9 +70,9 @@ class Sender:
         feeds = [feed for feed in map(parse_feed, (name.replace(PART, "") for name in look.names)) if feed is not None]
         self._stale = [name + ending for name in (feed_name(feed) for feed in feeds if feed.request != want["request"])
                        for ending in ("", PART)]
-        fed = len([name for name in look.names if parse_feed(name) is not None])
+        present = {feed_name(feed) for feed in feeds}.union(self._abandoned)
         while (self._prepared is not None and len(self._moving) <= len(self._lanes)
-               and fed + len(self._moving) < self._window):
+               and len(present.union(feed_name(feed) for feed, _pushed in self._moving)) < self._window):
             feed = self._prepared.result()
             # The next chunk is read while this one travels.
             self._prepared = None if feed.last else self._prepare()
@@ -110,6 +113,7 @@ class Sender:
         concurrent.futures.wait([future for _feed, future in self._moving])
         if self._prepared is not None:
             concurrent.futures.wait([self._prepared])
+        self._abandoned += [feed_name(feed) for feed, _pushed in self._moving]
         self._moving.clear()
         self._prepared = self._reader = None
         with contextlib.suppress(Discarded), self._stack:

@@ -117,7 +117,7 @@ def test_broken_text_is_an_integrity_error(text: str | bytes) -> None:
 
 
 def test_build_makes_what_the_schema_wants() -> None:
-    start = datetime.datetime(2026, 11, 22, 3, 15, tzinfo=datetime.timezone.utc)
+    start = datetime.datetime(2026, 11, 22, 3, 15, tzinfo=datetime.UTC)
     built = _manifest.build(
         ID, {"name": "sso", "deployment": "host"}, start, start + datetime.timedelta(seconds=61.25),
         {"collection": "1.0.0", "ansible_core": "2.19.1"}, manifest()["artifacts"], manifest()["components"])

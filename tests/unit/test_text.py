@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _text
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 
-NOW = datetime.datetime(2026, 11, 22, 3, 15, 0, tzinfo=datetime.timezone.utc)
+NOW = datetime.datetime(2026, 11, 22, 3, 15, 0, tzinfo=datetime.UTC)
 
 
 @pytest.mark.parametrize(

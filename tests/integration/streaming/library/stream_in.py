@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import time
+from typing import Any
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import CONSUMER_SPEC, run_module
 
 
-def body(ctx):
+def body(ctx: Any) -> dict[str, Any]:
     """Read what the reads say: {path, limit (bytes, then leave by an exception), pause}."""
     seen = []
     if ctx.params["step"] not in ("check", "prepare"):

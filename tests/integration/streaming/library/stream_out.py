@@ -11,12 +11,13 @@ import os
 import random
 import signal
 import time
+from typing import Any
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import ToolError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import PRODUCER_SPEC, run_module
 
 
-def body(ctx):
+def body(ctx: Any) -> dict[str, Any]:
     """Write each part, and fail where it is told to."""
     if ctx.check_mode:
         return {"changed": True, "components": [], "streamed": False}
