@@ -303,7 +303,7 @@ class Server:
 
     def _create(self) -> None:
         # Short on purpose: a Unix socket's path must stay below 108 bytes.
-        self.directory = Path(tempfile.mkdtemp(prefix="pg%d-" % self.major, dir="/tmp"))
+        self.directory = Path(tempfile.mkdtemp(prefix="pg%d-" % self.major))
         os.chmod(self.directory, 0o755)
         if os.geteuid() == 0:
             os.chown(self.directory, self._user.pw_uid, self._user.pw_gid)
