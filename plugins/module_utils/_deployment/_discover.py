@@ -257,7 +257,8 @@ class _Discovery:
         notes = [home + "/.authentik" for home in dict.fromkeys(homes) if home]
         notes += self.system.matches("/opt/*uthentik*_version.txt")
         for path in notes:
-            if not self.system.is_dir(path):
+            # In a home that is closed to this user nothing is seen: a note there is no reason to fail.
+            if self.system.exists(path) and not self.system.is_dir(path):
                 texts.append((path, self.system.read(path) or ""))
         return texts
 
