@@ -39,7 +39,8 @@ class ActionModule(ActionBase):
         """Run the task and return its result."""
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         _checked, options = self.validate_argument_spec(
-            _SPEC, required_if=[("state", "published", ["id"]), ("state", "discarded", ["id"])])
+            _SPEC, required_if=[("state", "published", ["id"]), ("state", "discarded", ["id"])]
+        )
         try:
             store = DirectoryStore(options["store"], options["instance"])
             now = datetime.datetime.now(datetime.UTC)
@@ -52,13 +53,22 @@ class ActionModule(ActionBase):
     def _open(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
         if self._task.check_mode:
             set_id, free = store.propose(now, os.urandom(2)), store.free()
-            return {"changed": True, "id": set_id, "path": os.path.join(store.path, set_id), "free_bytes": free,
-                    "msg": "Would open backup set %s; %s are free in the store" % (set_id, format_bytes(free))}
+            return {
+                "changed": True,
+                "id": set_id,
+                "path": os.path.join(store.path, set_id),
+                "free_bytes": free,
+                "msg": "Would open backup set %s; %s are free in the store" % (set_id, format_bytes(free)),
+            }
         partial = store.open(now, os.urandom(2), playbook_pid())
         free = store.free()
-        return {"changed": True, "id": partial.set_id, "path": os.path.join(store.path, partial.set_id),
-                "free_bytes": free,
-                "msg": "Opened backup set %s; %s are free in the store" % (partial.set_id, format_bytes(free))}
+        return {
+            "changed": True,
+            "id": partial.set_id,
+            "path": os.path.join(store.path, partial.set_id),
+            "free_bytes": free,
+            "msg": "Opened backup set %s; %s are free in the store" % (partial.set_id, format_bytes(free)),
+        }
 
     def _publish(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
         set_id = options["id"]
@@ -69,8 +79,10 @@ class ActionModule(ActionBase):
         partial = store.partial(set_id)
         records = partial.records()
         if not records:
-            raise StateError("No component was saved into backup set %s" % set_id,
-                             "Run the producers with backup_set before it is published")
+            raise StateError(
+                "No component was saved into backup set %s" % set_id,
+                "Run the producers with backup_set before it is published",
+            )
         components = {name: saved["record"] for name, saved in records.items()}
         manifest = _manifest.build(
             set_id,
@@ -83,7 +95,10 @@ class ActionModule(ActionBase):
         )
         backup_set = store.publish(partial, manifest, now)
         message = "Published backup set %s: %s in %d artifacts, all read back" % (
-            set_id, format_bytes(backup_set.size), len(manifest["artifacts"]))
+            set_id,
+            format_bytes(backup_set.size),
+            len(manifest["artifacts"]),
+        )
         return dict(_described(backup_set), changed=True, msg=message)
 
     def _discard(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
@@ -97,6 +112,11 @@ class ActionModule(ActionBase):
 
 
 def _described(backup_set: t.Any) -> dict[str, t.Any]:
-    return {"id": backup_set.set_id, "path": backup_set.path, "size": backup_set.size,
-            "seconds": backup_set.manifest["seconds"], "components": sorted(backup_set.manifest["components"]),
-            "artifacts": backup_set.manifest["artifacts"]}
+    return {
+        "id": backup_set.set_id,
+        "path": backup_set.path,
+        "size": backup_set.size,
+        "seconds": backup_set.manifest["seconds"],
+        "components": sorted(backup_set.manifest["components"]),
+        "artifacts": backup_set.manifest["artifacts"],
+    }

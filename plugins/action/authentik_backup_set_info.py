@@ -67,8 +67,10 @@ class ActionModule(ActionBase):
             damaged = {problem.name for problem in failed}
             sets = [store.get(one.set_id, recheck=True) for one in sets if one.set_id not in damaged]
             problems += failed
-        return {"sets": [described(backup_set, now) for backup_set in sets],
-                "problems": [dataclasses.asdict(problem) for problem in problems]}
+        return {
+            "sets": [described(backup_set, now) for backup_set in sets],
+            "problems": [dataclasses.asdict(problem) for problem in problems],
+        }
 
 
 def described(backup_set: BackupSet, now: datetime.datetime) -> dict[str, t.Any]:

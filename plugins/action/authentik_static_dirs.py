@@ -34,8 +34,9 @@ class ActionModule(ProducerAction):
                 try:
                     read_back(where.store.source(backup_set), artifacts)
                 except RecoveryError as exc:
-                    display.warning("%s of set %s is damaged and is saved anew: %s"
-                                    % (component, backup_set.set_id, exc.cause))
+                    display.warning(
+                        "%s of set %s is damaged and is saved anew: %s" % (component, backup_set.set_id, exc.cause)
+                    )
                     continue
                 previous[component] = {"digest": digest, "set": backup_set.set_id}
         return {"previous": previous}

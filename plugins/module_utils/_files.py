@@ -154,7 +154,7 @@ class AtomicFile:
         length = len(rest)
         try:
             while rest:
-                rest = rest[os.write(self._descriptor, rest):]
+                rest = rest[os.write(self._descriptor, rest) :]
         except OSError as exc:
             raise as_error("write", self.path, exc) from exc
         self._hash.update(data)
@@ -294,8 +294,11 @@ class ArtifactReader:
         size, sha256 = self._expected
         hint = "The artifact was truncated or altered after it was saved: use another backup set"
         if self.size != size:
-            raise IntegrityError("%s holds %s%d bytes; %d were recorded"
-                                 % (self.label, "at least " if self.size > size else "", self.size, size), hint)
+            raise IntegrityError(
+                "%s holds %s%d bytes; %d were recorded"
+                % (self.label, "at least " if self.size > size else "", self.size, size),
+                hint,
+            )
         if self.sha256 != sha256:
             raise IntegrityError("%s has SHA-256 %s; %s was recorded" % (self.label, self.sha256, sha256), hint)
 

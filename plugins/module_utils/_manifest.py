@@ -31,17 +31,37 @@ _COMPONENT = re.compile(
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NUMBER = (int, float)
 _TOP = {
-    "format": int, "id": str, "instance": dict, "started": str, "finished": str, "seconds": _NUMBER,
-    "created_by": dict, "artifacts": list, "components": dict,
+    "format": int,
+    "id": str,
+    "instance": dict,
+    "started": str,
+    "finished": str,
+    "seconds": _NUMBER,
+    "created_by": dict,
+    "artifacts": list,
+    "components": dict,
 }
 _INSTANCE = {
-    "name": str, "deployment": str, "authentik_version": (dict, type(None)), "train": (str, type(None)),
-    "install_id_sha256": (str, type(None)), "secret_key_fingerprint": (dict, type(None)),
+    "name": str,
+    "deployment": str,
+    "authentik_version": (dict, type(None)),
+    "train": (str, type(None)),
+    "install_id_sha256": (str, type(None)),
+    "secret_key_fingerprint": (dict, type(None)),
 }
 _ARTIFACT = {
-    "path": str, "component": str, "size": int, "sha256": str, "plain_size": int, "plain_sha256": str,
-    "compression": str, "encryption": str, "linked_from": (str, type(None)), "tool": (str, type(None)),
-    "seconds": _NUMBER, "bytes_per_second": _NUMBER,
+    "path": str,
+    "component": str,
+    "size": int,
+    "sha256": str,
+    "plain_size": int,
+    "plain_sha256": str,
+    "compression": str,
+    "encryption": str,
+    "linked_from": (str, type(None)),
+    "tool": (str, type(None)),
+    "seconds": _NUMBER,
+    "bytes_per_second": _NUMBER,
 }
 _SECRET_KEY = {"algorithm": str, "salt": str, "iterations": int, "digest": str}
 
@@ -62,17 +82,19 @@ def build(
     """
     known = dict.fromkeys(_INSTANCE)
     known.update(instance)
-    return validate({
-        "format": FORMAT,
-        "id": set_id,
-        "instance": known,
-        "started": format_utc(started),
-        "finished": format_utc(finished),
-        "seconds": round((finished - started).total_seconds(), 3),
-        "created_by": created_by,
-        "artifacts": sorted(artifacts, key=lambda artifact: artifact["path"]),
-        "components": components,
-    })
+    return validate(
+        {
+            "format": FORMAT,
+            "id": set_id,
+            "instance": known,
+            "started": format_utc(started),
+            "finished": format_utc(finished),
+            "seconds": round((finished - started).total_seconds(), 3),
+            "created_by": created_by,
+            "artifacts": sorted(artifacts, key=lambda artifact: artifact["path"]),
+            "components": components,
+        }
+    )
 
 
 def dump(manifest: dict[str, t.Any]) -> bytes:
@@ -113,8 +135,9 @@ def validate(manifest: t.Any) -> dict[str, t.Any]:
     for index, artifact in enumerate(manifest["artifacts"]):
         _check_artifact(artifact, "artifacts[%d]." % index, seen)
         if artifact["component"] not in manifest["components"]:
-            raise _invalid("artifact %s belongs to component %s, which is not listed"
-                           % (artifact["path"], artifact["component"]))
+            raise _invalid(
+                "artifact %s belongs to component %s, which is not listed" % (artifact["path"], artifact["component"])
+            )
     for name, record in manifest["components"].items():
         _check_component(name, record, seen)
     return manifest

@@ -93,7 +93,9 @@ class _Spool:
             self._save()
         except OSError as exc:
             raise as_error(
-                "use the spool", path, exc,
+                "use the spool",
+                path,
+                exc,
                 "The spool belongs to the user that Ansible connects as: let the task become root, or no other user",
             ) from exc
         # The controller learns that nothing more will come, however the module ends.
@@ -240,7 +242,9 @@ class SpoolSink(_Spool):
             taken = self._part.write(data[: self._chunk_size - self._part_size])
         except OSError as exc:
             raise as_error(
-                "write into the spool", self.path, exc,
+                "write into the spool",
+                self.path,
+                exc,
                 "It needs %s there (chunk_size times window): free space, or set spool_dir, chunk_size or window"
                 % format_bytes(self._chunk_size * self._window),
             ) from exc
@@ -265,12 +269,15 @@ class SpoolSink(_Spool):
             return
         self._end_part()
         self._number += 1
-        os.rename(os.path.join(self.path, chunk_name(self._number) + ".part"),
-                  os.path.join(self.path, chunk_name(self._number)))
+        os.rename(
+            os.path.join(self.path, chunk_name(self._number) + ".part"),
+            os.path.join(self.path, chunk_name(self._number)),
+        )
         present = self._present()
         self._state["chunks"] = [chunk for chunk in self._state["chunks"] if chunk["number"] in present]
         self._state["chunks"].append(
-            {"number": self._number, "artifact": index, "size": self._part_size, "digest": digest})
+            {"number": self._number, "artifact": index, "size": self._part_size, "digest": digest}
+        )
         self._part_size = 0
         self._save()
 
@@ -336,8 +343,10 @@ class _FeedReader:
     def _finish_chunk(self) -> None:
         feed = self._feed
         if feed is None or feed.size != self._read or feed.digest != self._hash.hexdigest():
-            raise IntegrityError("Chunk %d of %s did not arrive as it was sent" % (self._next, self._label),
-                                 "The connection or the spool's disk altered it: run the playbook again")
+            raise IntegrityError(
+                "Chunk %d of %s did not arrive as it was sent" % (self._next, self._label),
+                "The connection or the spool's disk altered it: run the playbook again",
+            )
         self.close()
         os.unlink(os.path.join(self._spool.path, feed_name(feed)))
         self._next += 1

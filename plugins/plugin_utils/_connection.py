@@ -39,8 +39,10 @@ def without_compression(arguments: str, program: str = "ssh") -> list[str]:
     try:
         tokens = shlex.split(arguments)
     except ValueError as exc:
-        raise InputError("The ssh arguments %r cannot be read: %s" % (arguments, exc),
-                         "Close the quote in ssh_args, ssh_common_args or ssh_extra_args") from exc
+        raise InputError(
+            "The ssh arguments %r cannot be read: %s" % (arguments, exc),
+            "Close the quote in ssh_args, ssh_common_args or ssh_extra_args",
+        ) from exc
     kept: list[str] = []
     position = 0
     while position < len(tokens):
@@ -66,7 +68,7 @@ def _split_cluster(token: str, program: str) -> tuple[str, str, str | None]:
     flags = ""
     for index, char in enumerate(token[1:], start=1):
         if char in _WITH_VALUE[program]:
-            return flags, char, token[index + 1:] or None
+            return flags, char, token[index + 1 :] or None
         if char != "C":
             flags += char
     return flags, "", None

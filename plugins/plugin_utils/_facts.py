@@ -21,9 +21,7 @@ _KNOWN = ("deployment", "authentik_version", "train", "install_id_sha256", "secr
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-def instance_facts(
-    name: str, given: dict[str, t.Any], components: dict[str, dict[str, t.Any]]
-) -> dict[str, t.Any]:
+def instance_facts(name: str, given: dict[str, t.Any], components: dict[str, dict[str, t.Any]]) -> dict[str, t.Any]:
     """Return the manifest's C(instance): what the playbook gave, completed from the component records.
 
     :raises InputError: for a fact that the manifest has no place for.

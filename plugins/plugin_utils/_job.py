@@ -51,7 +51,8 @@ class AsyncJob:
             status = self._status("status")
             if status.get("finished") or status.get("failed"):
                 self._result = {
-                    name: value for name, value in status.items()
+                    name: value
+                    for name, value in status.items()
                     if name not in _BOOKKEEPING and not (name.startswith(("stdout", "stderr")) and not value)
                 }
         return self._result
@@ -71,5 +72,8 @@ class AsyncJob:
     def _status(self, mode: str) -> dict[str, t.Any]:
         # The action plugin async_status would look in the login's home, which need not be the module's.
         arguments = {"jid": self._job_id, "mode": mode, "_async_dir": os.path.dirname(self._file)}
-        return dict(self._action._execute_module(
-            module_name="ansible.legacy.async_status", module_args=arguments, task_vars=self._task_vars))
+        return dict(
+            self._action._execute_module(
+                module_name="ansible.legacy.async_status", module_args=arguments, task_vars=self._task_vars
+            )
+        )

@@ -45,8 +45,9 @@ class ProducerAction(StreamingAction):
             self._keep(partial, record, received, earlier)
         unclaimed = set(received) - {artifact["path"] for record in components for artifact in record["artifacts"]}
         if unclaimed:
-            raise IntegrityError("The module on the host sent artifacts that no component claims: %s"
-                                 % ", ".join(sorted(unclaimed)))
+            raise IntegrityError(
+                "The module on the host sent artifacts that no component claims: %s" % ", ".join(sorted(unclaimed))
+            )
         result["components"] = [summary(record) for record in components]
         return result
 
@@ -63,13 +64,13 @@ class ProducerAction(StreamingAction):
             entries = [manifest_entry(record["component"], artifact, received) for artifact in record["artifacts"]]
         partial.save_record(record, entries)
 
-    def _link(
-        self, partial: PartialSet, record: dict[str, t.Any], earlier: list[BackupSet]
-    ) -> list[dict[str, t.Any]]:
+    def _link(self, partial: PartialSet, record: dict[str, t.Any], earlier: list[BackupSet]) -> list[dict[str, t.Any]]:
         """Take over the artifacts of an unchanged component and complete its record."""
         if not earlier or record["linked"] != earlier[0].set_id:
-            raise IntegrityError("The module says that %s is unchanged since %s, which it was not told of"
-                                 % (record["component"], record["linked"]))
+            raise IntegrityError(
+                "The module says that %s is unchanged since %s, which it was not told of"
+                % (record["component"], record["linked"])
+            )
         entries = []
         for artifact in artifacts_of(earlier[0].manifest, record["component"]):
             partial.link(earlier[0].path, artifact)
@@ -87,13 +88,23 @@ def manifest_entry(component: str, artifact: dict[str, t.Any], received: dict[st
     if arrived is None:
         raise IntegrityError("The artifact %s of component %s never arrived" % (artifact["path"], component))
     if (arrived.size, arrived.sha256) != (artifact["size"], artifact["sha256"]):
-        raise IntegrityError("%s was stored with %d bytes and SHA-256 %s; the module made %d and %s" % (
-            arrived.path, arrived.size, arrived.sha256, artifact["size"], artifact["sha256"]))
+        raise IntegrityError(
+            "%s was stored with %d bytes and SHA-256 %s; the module made %d and %s"
+            % (arrived.path, arrived.size, arrived.sha256, artifact["size"], artifact["sha256"])
+        )
     seconds = round(arrived.seconds, 3)
     return {
-        "path": arrived.path, "component": component, "size": arrived.size, "sha256": arrived.sha256,
-        "plain_size": arrived.size, "plain_sha256": arrived.sha256, "compression": artifact["compression"],
-        "encryption": "none", "linked_from": None, "tool": artifact.get("tool"), "seconds": seconds,
+        "path": arrived.path,
+        "component": component,
+        "size": arrived.size,
+        "sha256": arrived.sha256,
+        "plain_size": arrived.size,
+        "plain_sha256": arrived.sha256,
+        "compression": artifact["compression"],
+        "encryption": "none",
+        "linked_from": None,
+        "tool": artifact.get("tool"),
+        "seconds": seconds,
         "bytes_per_second": int(arrived.size / seconds) if seconds else arrived.size,
     }
 

@@ -71,28 +71,32 @@ class RemoteSpool:
         """
         host = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())[:60]
         template = "%s/%s%s-%d-XXXXXXXX" % (self._spool_dir.rstrip("/"), _PREFIX, host, playbook_pid())
-        script = "; ".join((
-            "umask 077",
-            "now=$(date +%s)",
-            "for s in %s/%s*" % (shlex.quote(self._spool_dir.rstrip("/")), _PREFIX),
-            "do [ -d \"$s\" ] && [ -O \"$s\" ] || continue",
-            "m=$(stat -c %%Y \"$s/%s\" 2>/dev/null || stat -c %%Y \"$s\" || echo $now)" % LEASE_NAME,
-            "l=$(cat \"$s/%s\" 2>/dev/null || echo 300)" % LEASE_NAME,
-            "if [ $((now - m)) -gt ${l:-300} ]; then rm -rf \"$s\"; else echo \"%sother $s\"; fi" % _MARK,
-            "done",
-            "p=$(mktemp -d %s) && echo %d > \"$p/%s\" && echo \"%smade $p\"" % (
-                shlex.quote(template), self._lease, LEASE_NAME, _MARK),
-        ))
+        script = "; ".join(
+            (
+                "umask 077",
+                "now=$(date +%s)",
+                "for s in %s/%s*" % (shlex.quote(self._spool_dir.rstrip("/")), _PREFIX),
+                'do [ -d "$s" ] && [ -O "$s" ] || continue',
+                'm=$(stat -c %%Y "$s/%s" 2>/dev/null || stat -c %%Y "$s" || echo $now)' % LEASE_NAME,
+                'l=$(cat "$s/%s" 2>/dev/null || echo 300)' % LEASE_NAME,
+                'if [ $((now - m)) -gt ${l:-300} ]; then rm -rf "$s"; else echo "%sother $s"; fi' % _MARK,
+                "done",
+                'p=$(mktemp -d %s) && echo %d > "$p/%s" && echo "%smade $p"'
+                % (shlex.quote(template), self._lease, LEASE_NAME, _MARK),
+            )
+        )
         status, output, errors = self._run(script)
-        answers = [line[len(_MARK):] for line in output.splitlines() if line.startswith(_MARK)]
-        made = [answer[len("made "):] for answer in answers if answer.startswith("made ")]
+        answers = [line[len(_MARK) :] for line in output.splitlines() if line.startswith(_MARK)]
+        made = [answer[len("made ") :] for answer in answers if answer.startswith("made ")]
         if status != 0 or not made:
             cause = "No spool could be made in %s on the host: %s" % (self._spool_dir, errors or "exit %d" % status)
-            raise InputError(cause,
-                             "Set spool_dir to an existing folder that the connecting user may write")
+            raise InputError(cause, "Set spool_dir to an existing folder that the connecting user may write")
         self.path = made[0]
-        dead = [path for path in (answer[len("other "):] for answer in answers if answer.startswith("other "))
-                if _is_dead(os.path.basename(path), host)]
+        dead = [
+            path
+            for path in (answer[len("other ") :] for answer in answers if answer.startswith("other "))
+            if _is_dead(os.path.basename(path), host)
+        ]
         if dead:
             self._run("rm -rf -- %s" % " ".join(shlex.quote(path) for path in dead))
         return self.path
@@ -112,8 +116,10 @@ class RemoteSpool:
         steps += ["echo %s" % _MARK, "cat %s 2>/dev/null" % STATE_NAME, "echo", "echo %s" % _MARK, "ls -A"]
         status, output, errors = self._run("; ".join(steps))
         if status == 9:
-            raise SpoolGone("The spool %s on the host is gone" % self.path,
-                            "The module on the host gave up, or something cleans %s" % self._spool_dir)
+            raise SpoolGone(
+                "The spool %s on the host is gone" % self.path,
+                "The module on the host gave up, or something cleans %s" % self._spool_dir,
+            )
         parts = output.split(_MARK)
         if status != 0 or len(parts) != 3:
             raise ConnectError("The spool %s on the host cannot be read: %s" % (self.path, errors or output[-300:]))
@@ -155,8 +161,10 @@ class RemoteSpool:
         if self.path:
             status, _output, errors = self._run("rm -rf -- %s" % shlex.quote(self.path))
             if status != 0:
-                raise StateError("The spool %s on the host cannot be removed: %s" % (self.path, errors),
-                                 "It holds parts of a backup: remove it by hand")
+                raise StateError(
+                    "The spool %s on the host cannot be removed: %s" % (self.path, errors),
+                    "It holds parts of a backup: remove it by hand",
+                )
             self.path = ""
 
     def _run(self, script: str) -> tuple[int, str, str]:

@@ -37,7 +37,12 @@ class Sender:
     """
 
     def __init__(
-        self, remote: RemoteSpool, source: DirectorySource, folder: str, chunk_size: int, window: int,
+        self,
+        remote: RemoteSpool,
+        source: DirectorySource,
+        folder: str,
+        chunk_size: int,
+        window: int,
         progress: Progress,
     ) -> None:
         self._remote, self._source, self._folder = remote, source, folder
@@ -68,11 +73,17 @@ class Sender:
         elif not want["request"]:
             self._stop()
         feeds = [feed for feed in map(parse_feed, (name.replace(PART, "") for name in look.names)) if feed is not None]
-        self._stale = [name + ending for name in (feed_name(feed) for feed in feeds if feed.request != want["request"])
-                       for ending in ("", PART)]
+        self._stale = [
+            name + ending
+            for name in (feed_name(feed) for feed in feeds if feed.request != want["request"])
+            for ending in ("", PART)
+        ]
         present = {feed_name(feed) for feed in feeds}.union(self._abandoned)
-        while (self._prepared is not None and len(self._moving) <= len(self._lanes)
-               and len(present.union(feed_name(feed) for feed, _pushed in self._moving)) < self._window):
+        while (
+            self._prepared is not None
+            and len(self._moving) <= len(self._lanes)
+            and len(present.union(feed_name(feed) for feed, _pushed in self._moving)) < self._window
+        ):
             feed = self._prepared.result()
             # The next chunk is read while this one travels.
             self._prepared = None if feed.last else self._prepare()

@@ -98,8 +98,10 @@ class DirectoryStore:
         """
         make_private_directories(self.path)
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
-            raise InputError("The store %s cannot be written by this user" % self.path,
-                             "Check owner and mode of the folder, or choose another store")
+            raise InputError(
+                "The store %s cannot be written by this user" % self.path,
+                "Check owner and mode of the folder, or choose another store",
+            )
         self.clear_dead()
         set_id = self.propose(now, entropy)
         return PartialSet.create(os.path.join(self.path, set_id + PARTIAL_SUFFIX), now, pid)
@@ -177,13 +179,19 @@ class DirectoryStore:
         if set_id != LATEST:
             name = check_id(set_id)
             if not os.path.isdir(os.path.join(self.path, name)):
-                raise InputError("There is no backup set %s of instance %s in %s" % (name, self.instance, self.root),
-                                 self._available(), "ansible-playbook authentik_ops.recovery.list")
+                raise InputError(
+                    "There is no backup set %s of instance %s in %s" % (name, self.instance, self.root),
+                    self._available(),
+                    "ansible-playbook authentik_ops.recovery.list",
+                )
             return self._load(name, recheck)
         sets, _problems = self.list_sets()
         if not sets:
-            raise InputError("There is no backup set of instance %s in %s" % (self.instance, self.root),
-                             self._available(), "ansible-playbook authentik_ops.recovery.list")
+            raise InputError(
+                "There is no backup set of instance %s in %s" % (self.instance, self.root),
+                self._available(),
+                "ansible-playbook authentik_ops.recovery.list",
+            )
         return sets[0]
 
     def source(self, backup_set: BackupSet) -> DirectorySource:
@@ -207,8 +215,11 @@ class DirectoryStore:
             if record_it:
                 self._save_verified(backup_set.set_id, record)
             raise
-        record.update(artifacts=len(backup_set.manifest["artifacts"]), bytes=backup_set.size,
-                      seconds=round(time.monotonic() - begin, 3))
+        record.update(
+            artifacts=len(backup_set.manifest["artifacts"]),
+            bytes=backup_set.size,
+            seconds=round(time.monotonic() - begin, 3),
+        )
         if record_it:
             self._save_verified(backup_set.set_id, record)
         return record
@@ -223,8 +234,10 @@ class DirectoryStore:
         listed = sorted(artifact["path"] for artifact in manifest["artifacts"])
         found = partial.files()
         if listed != found:
-            raise IntegrityError("The unfinished set holds %s; its components recorded %s"
-                                 % (", ".join(found) or "nothing", ", ".join(listed) or "nothing"))
+            raise IntegrityError(
+                "The unfinished set holds %s; its components recorded %s"
+                % (", ".join(found) or "nothing", ", ".join(listed) or "nothing")
+            )
         read_back(DirectorySource(partial.path, manifest["artifacts"]), manifest["artifacts"])
         write_private(os.path.join(partial.path, _manifest.SUMS_NAME), sums_text(manifest["artifacts"]), 0o400)
         partial.drop_working_files()
@@ -235,11 +248,17 @@ class DirectoryStore:
             fsync_directory(self.path)
         except OSError as exc:
             raise as_error("publish the backup set", final, exc) from exc
-        self._save_verified(partial.set_id, {
-            "level": "checksums", "time": format_utc(now), "ok": True, "artifacts": len(listed),
-            "bytes": sum(artifact["size"] for artifact in manifest["artifacts"]),
-            "seconds": round(time.monotonic() - begin, 3),
-        })
+        self._save_verified(
+            partial.set_id,
+            {
+                "level": "checksums",
+                "time": format_utc(now),
+                "ok": True,
+                "artifacts": len(listed),
+                "bytes": sum(artifact["size"] for artifact in manifest["artifacts"]),
+                "seconds": round(time.monotonic() - begin, 3),
+            },
+        )
         return self._load(partial.set_id)
 
     def _names(self) -> list[str]:
@@ -335,8 +354,10 @@ def _check_stored_size(path: str, artifact: dict[str, t.Any]) -> None:
     except OSError as exc:
         raise IntegrityError("The artifact %s is missing" % full, "The set is damaged: use another one") from exc
     if size != artifact["size"]:
-        raise IntegrityError("%s holds %d bytes; %d were recorded" % (full, size, artifact["size"]),
-                             "The set is damaged: use another one")
+        raise IntegrityError(
+            "%s holds %d bytes; %d were recorded" % (full, size, artifact["size"]),
+            "The set is damaged: use another one",
+        )
 
 
 def _check_sums(backup_set: BackupSet) -> None:

@@ -189,8 +189,7 @@ class Receiver:
         local = os.path.join(self._folder, "chunk-%d" % (number % (len(self._lanes) + 3)))
         if self._lanes:
             lane = number % len(self._lanes)
-            fetched = self._lanes[lane].submit(
-                self._remote.fetch, chunk_name(number), local, self._remote.lanes[lane])
+            fetched = self._lanes[lane].submit(self._remote.fetch, chunk_name(number), local, self._remote.lanes[lane])
         else:
             fetched = concurrent.futures.Future()
             fetched.set_result(self._remote.fetch(chunk_name(number), local))
@@ -202,8 +201,10 @@ class Receiver:
         self._progress.add(moving.chunk["size"])
         self._settle()
         path = self._out.path
-        self._writing = (self._writer.submit(_append, self._out, moving.local, moving.chunk, path),
-                         moving.chunk["number"])
+        self._writing = (
+            self._writer.submit(_append, self._out, moving.local, moving.chunk, path),
+            moving.chunk["number"],
+        )
 
     def _settle(self) -> None:
         """Wait until what is being written is stored; then the host may forget it."""
@@ -240,8 +241,10 @@ class Receiver:
         if self._out is None:
             self._open(artifact["path"])
         if (self._out.size, self._out.sha256) != (artifact["size"], artifact["sha256"]):
-            raise IntegrityError("%s arrived with %d bytes and SHA-256 %s; the host sent %d and %s" % (
-                artifact["path"], self._out.size, self._out.sha256, artifact["size"], artifact["sha256"]))
+            raise IntegrityError(
+                "%s arrived with %d bytes and SHA-256 %s; the host sent %d and %s"
+                % (artifact["path"], self._out.size, self._out.sha256, artifact["size"], artifact["sha256"])
+            )
         out, self._out = self._out, None
         self._stack.close()
         path = artifact["path"]

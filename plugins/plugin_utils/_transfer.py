@@ -66,8 +66,11 @@ def target(backup_set: t.Any) -> Target:
     :raises InputError: when it is not complete, or could climb out of the store.
     """
     if not isinstance(backup_set, dict) or set(backup_set) != {"store", "instance", "id"}:
-        raise InputError("backup_set has to hold store, instance and id, and nothing else", "It holds: %s" % (
-            ", ".join(sorted(map(str, backup_set))) if isinstance(backup_set, dict) else type(backup_set).__name__))
+        raise InputError(
+            "backup_set has to hold store, instance and id, and nothing else",
+            "It holds: %s"
+            % (", ".join(sorted(map(str, backup_set))) if isinstance(backup_set, dict) else type(backup_set).__name__),
+        )
     set_id = str(backup_set["id"])
     return Target(
         DirectoryStore(str(backup_set["store"]), str(backup_set["instance"])),

@@ -50,8 +50,13 @@ def test_a_killed_controller_leaves_nothing_that_the_next_run_does_not_clear(tmp
     playbook = tmp_path / "slow.json"
     playbook.write_text(json.dumps([rig.as_play(rig.backup_tasks([part(SIZE, pause=0.4)]))]))
     process = subprocess.Popen(
-        [rig.controller.program, str(playbook)], env=rig.controller.environment(), start_new_session=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        [rig.controller.program, str(playbook)],
+        env=rig.controller.environment(),
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
     def arrived() -> int:
         return sum(path.stat().st_size for path in rig.store.glob("sso/*.partial/postgresql/.*.partial"))

@@ -17,14 +17,20 @@ MEDIA = "static/media.tar.gz"
 
 def _backup(rig: Rig, media: Path) -> Run:
     produce = {
-        **rig.spool, "backup_set": {**rig.where, "id": "{{ opened.id }}"}, "components": ["media"],
-        "directories": {"media": str(media)}, "compression": "gzip", "config_paths": [],
+        **rig.spool,
+        "backup_set": {**rig.where, "id": "{{ opened.id }}"},
+        "components": ["media"],
+        "directories": {"media": str(media)},
+        "compression": "gzip",
+        "config_paths": [],
     }
-    run = rig.play([
-        {BACKUP_SET: {**rig.where, "state": "open"}, "register": "opened"},
-        {"authentik_ops.recovery.authentik_static_dirs": produce},
-        {BACKUP_SET: {**rig.where, "state": "published", "id": "{{ opened.id }}"}},
-    ])
+    run = rig.play(
+        [
+            {BACKUP_SET: {**rig.where, "state": "open"}, "register": "opened"},
+            {"authentik_ops.recovery.authentik_static_dirs": produce},
+            {BACKUP_SET: {**rig.where, "state": "published", "id": "{{ opened.id }}"}},
+        ]
+    )
     assert run.ok, run.output
     return run
 

@@ -76,9 +76,7 @@ def test_restore_refuses_and_changes_nothing(
         ({"postgresql_name": "nothing"}, "nothing"),
     ],
 )
-def test_backup_refuses_and_keeps_nothing(
-    site: Site, before: Picture, variables: dict[str, Any], message: str
-) -> None:
+def test_backup_refuses_and_keeps_nothing(site: Site, before: Picture, variables: dict[str, Any], message: str) -> None:
     run = site.run("backup", **variables)
     assert not run.ok
     assert message in run.message or message in run.output, run.output

@@ -32,23 +32,36 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 
 def test_a_set_is_made_listed_and_read_back(rig: Rig) -> None:
-    parts = [part(SIZE, 1, discard_first=True), part(0, 2, "redis/dump.rdb", "redis"),
-             part(1048576, 3, "static/media.tar", "media")]
+    parts = [
+        part(SIZE, 1, discard_first=True),
+        part(0, 2, "redis/dump.rdb", "redis"),
+        part(1048576, 3, "static/media.tar", "media"),
+    ]
     reads: list[dict[str, object]] = [
-        {"path": "redis/dump.rdb"}, {"path": DUMP, "limit": 2000000}, {"path": "static/media.tar"}, {"path": DUMP}]
-    run = rig.play([
-        *rig.backup_tasks(parts),
-        rig.restore_task(reads),
-        rig.restore_task([], step="swap"),
-        {INFO: {**rig.where, "backup_id": "latest", "verify": True}},
-        {BACKUP_SET: {**rig.where, "state": "published", "id": "{{ opened.id }}"}},
-        {BACKUP_SET: {**rig.where, "state": "discarded", "id": "{{ opened.id }}"}},
-    ])
+        {"path": "redis/dump.rdb"},
+        {"path": DUMP, "limit": 2000000},
+        {"path": "static/media.tar"},
+        {"path": DUMP},
+    ]
+    run = rig.play(
+        [
+            *rig.backup_tasks(parts),
+            rig.restore_task(reads),
+            rig.restore_task([], step="swap"),
+            {INFO: {**rig.where, "backup_id": "latest", "verify": True}},
+            {BACKUP_SET: {**rig.where, "state": "published", "id": "{{ opened.id }}"}},
+            {BACKUP_SET: {**rig.where, "state": "discarded", "id": "{{ opened.id }}"}},
+        ]
+    )
     assert run.ok, run.output
     produced, read, swapped, info = (run.results[index].result for index in (1, 3, 4, 5))
     assert rig.stored() == content(SIZE, 1)
     assert [(one["path"], one["size"]) for one in read["seen"]] == [
-        ("redis/dump.rdb", 0), (DUMP, 2000000), ("static/media.tar", 1048576), (DUMP, SIZE)]
+        ("redis/dump.rdb", 0),
+        (DUMP, 2000000),
+        ("static/media.tar", 1048576),
+        (DUMP, SIZE),
+    ]
     assert read["seen"][3]["sha256"] == hashlib.sha256(content(SIZE, 1)).hexdigest()
     # Fingerprints are in the manifest, not on the screen; neither is the manifest in the restore's result.
     assert info["manifest"]["components"]["redis"]["fingerprint"]["whole"].startswith("bigbig")
@@ -86,8 +99,12 @@ def test_a_module_that_reports_other_bytes_than_it_sent_is_refused(rig: Rig) -> 
 
 
 def test_wrong_options_are_named(rig: Rig) -> None:
-    right = {"chunk_size": "1M", "spool_dir": str(rig.spools), "parts": [part(1)],
-             "backup_set": {**rig.where, "id": "{{ opened.id }}"}}
+    right = {
+        "chunk_size": "1M",
+        "spool_dir": str(rig.spools),
+        "parts": [part(1)],
+        "backup_set": {**rig.where, "id": "{{ opened.id }}"},
+    }
     wrong: list[tuple[dict[str, object], str]] = [
         ({"chunk_size": "many"}, "'many' is not a size"),
         ({"chunk_size": 100}, "chunk_size is 100 bytes"),
@@ -96,8 +113,10 @@ def test_wrong_options_are_named(rig: Rig) -> None:
         ({"backup_set": dict(rig.where)}, "store, instance and id"),
         ({"backup_set": {**rig.where, "id": "../../x"}}, "not the id of a backup set"),
         ({"backup_set": {**rig.where, "id": "20200101T000000Z-0000"}}, "no unfinished backup set"),
-        ({"backup_set": {"store": str(rig.store), "instance": "a/b", "id": "20200101T000000Z-0000"}},
-         "name of an instance"),
+        (
+            {"backup_set": {"store": str(rig.store), "instance": "a/b", "id": "20200101T000000Z-0000"}},
+            "name of an instance",
+        ),
         ({"dest": str(rig.work / "dest")}, "Exactly one of dest and backup_set"),
         ({"spool": {"path": "/", "chunk_size": 1, "window": 1}}, "set by the action plugin"),
         ({"colour": "red"}, "colour"),
@@ -112,11 +131,13 @@ def test_wrong_options_are_named(rig: Rig) -> None:
 
 
 def test_dest_and_src_work_without_a_store(rig: Rig) -> None:
-    run = rig.play([
-        *rig.backup_tasks([part(SIZE)]),
-        {"stream_out": {"dest": str(rig.work / "dest"), "parts": [part(SIZE, 7)]}},
-        {"stream_in": {"src": "{{ opened.path }}", "reads": [{"path": DUMP}]}},
-    ])
+    run = rig.play(
+        [
+            *rig.backup_tasks([part(SIZE)]),
+            {"stream_out": {"dest": str(rig.work / "dest"), "parts": [part(SIZE, 7)]}},
+            {"stream_in": {"src": "{{ opened.path }}", "reads": [{"path": DUMP}]}},
+        ]
+    )
     assert run.ok, run.output
     assert (rig.work / "dest" / DUMP).read_bytes() == content(SIZE, 7)
     assert run.result["seen"][0]["sha256"] == hashlib.sha256(content(SIZE)).hexdigest()
@@ -163,8 +184,12 @@ def test_a_damaged_set_is_not_restored(rig: Rig, damage: str) -> None:
 def test_the_controllers_memory_does_not_grow_with_the_artifact(rig: Rig) -> None:
     peaks = []
     for size in (8, 320):
-        run = rig.play([*rig.backup_tasks([part(size * 1048576)], chunk_size="8M"),
-                        rig.restore_task([{"path": DUMP}], chunk_size="8M")])
+        run = rig.play(
+            [
+                *rig.backup_tasks([part(size * 1048576)], chunk_size="8M"),
+                rig.restore_task([{"path": DUMP}], chunk_size="8M"),
+            ]
+        )
         assert run.ok, run.output
         peaks.append(int(rig.report.read_text()))
     assert peaks[1] - peaks[0] < 24 * 1024, peaks
@@ -185,8 +210,10 @@ def test_another_unprivileged_user_cannot_use_the_spool_and_learns_why(rig: Rig)
     async_dir = rig.work / "theirs"
     async_dir.mkdir(mode=0o777)
     async_dir.chmod(0o777)
-    tasks = rig.backup_tasks([part(SIZE)], task={**task, "vars": {
-        "ansible_async_dir": str(async_dir), "ansible_python_interpreter": "/usr/bin/python3"}})
+    tasks = rig.backup_tasks(
+        [part(SIZE)],
+        task={**task, "vars": {"ansible_async_dir": str(async_dir), "ansible_python_interpreter": "/usr/bin/python3"}},
+    )
     run = rig.play(tasks, env={"ANSIBLE_REMOTE_TMP": str(rig.work / "remote_tmp")})
     assert not run.ok
     assert "become root" in run.message, run.output
@@ -225,6 +252,11 @@ def test_over_ssh_artifacts_travel_uncompressed_whatever_the_arguments_say(tmp_p
 def test_a_restored_set_needs_nothing_of_ours(rig: Rig) -> None:
     run = rig.play(rig.backup_tasks([part(SIZE), part(99, 2, "redis/dump.rdb", "redis")]))
     assert run.ok, run.output
-    done = subprocess.run(["sha256sum", "--strict", "--check", "SHA256SUMS"], cwd=run.result["path"], check=True,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        ["sha256sum", "--strict", "--check", "SHA256SUMS"],
+        cwd=run.result["path"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     assert sorted(done.stdout.splitlines()) == [DUMP + ": OK", "redis/dump.rdb: OK"]

@@ -31,8 +31,10 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _con
         ("-i /home/C/key -p 2222", ["-i", "/home/C/key", "-p", "2222"]),
         ("-iC -C", ["-i", "C"]),
         ("-l C", ["-l", "C"]),
-        ("-J jump.example.org,C -o ProxyCommand='ssh -C -W %h:%p jump'",
-         ["-J", "jump.example.org,C", "-o", "ProxyCommand=ssh -C -W %h:%p jump"]),
+        (
+            "-J jump.example.org,C -o ProxyCommand='ssh -C -W %h:%p jump'",
+            ["-J", "jump.example.org,C", "-o", "ProxyCommand=ssh -C -W %h:%p jump"],
+        ),
         ("-X -s -C", ["-X", "-s"]),
         ("-o", ["-o"]),
     ],
@@ -43,7 +45,11 @@ def test_compression_is_taken_out_and_nothing_else(given: str, kept: list[str]) 
 
 def test_sftp_and_scp_have_flags_of_their_own() -> None:
     assert _connection.without_compression("-C -X nrequests=9 -S /opt/ssh", "sftp") == [
-        "-X", "nrequests=9", "-S", "/opt/ssh"]
+        "-X",
+        "nrequests=9",
+        "-S",
+        "/opt/ssh",
+    ]
     assert _connection.without_compression("-pCr -l 100", "scp") == ["-pr", "-l", "100"]
 
 
@@ -69,9 +75,14 @@ def test_without_persistence_no_foreign_master_is_used() -> None:
 
 
 def test_a_control_path_of_the_user_is_not_shared() -> None:
-    plain = _connection.plain_ssh_options({
-        "ssh_args": "-o ControlPersist=5m", "ssh_extra_args": "-o ControlPath=~/.ssh/cm-%h -4C",
-        "ssh_common_args": None, "sftp_extra_args": "-C"})
+    plain = _connection.plain_ssh_options(
+        {
+            "ssh_args": "-o ControlPersist=5m",
+            "ssh_extra_args": "-o ControlPath=~/.ssh/cm-%h -4C",
+            "ssh_common_args": None,
+            "sftp_extra_args": "-C",
+        }
+    )
     assert plain["ssh_extra_args"] == "-4"
     assert plain["sftp_extra_args"] == ""
 

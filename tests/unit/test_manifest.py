@@ -25,19 +25,38 @@ ID = "20261122T031500Z-7f3a"
 def manifest() -> dict[str, Any]:
     """A small valid manifest, made by hand."""
     artifact = {
-        "path": "postgresql/authentik.dump", "component": "postgresql", "size": 5, "sha256": "a" * 64, "plain_size": 5,
-        "plain_sha256": "a" * 64, "compression": "pg_dump:zstd", "encryption": "none", "linked_from": None,
-        "tool": "pg_dump 18.4", "seconds": 1.5, "bytes_per_second": 3,
+        "path": "postgresql/authentik.dump",
+        "component": "postgresql",
+        "size": 5,
+        "sha256": "a" * 64,
+        "plain_size": 5,
+        "plain_sha256": "a" * 64,
+        "compression": "pg_dump:zstd",
+        "encryption": "none",
+        "linked_from": None,
+        "tool": "pg_dump 18.4",
+        "seconds": 1.5,
+        "bytes_per_second": 3,
     }
     return {
-        "format": 1, "id": ID,
+        "format": 1,
+        "id": ID,
         "instance": {
-            "name": "sso", "deployment": "host", "authentik_version": {"value": "2025.12.4", "source": "history"},
-            "train": "2025.12", "install_id_sha256": None,
+            "name": "sso",
+            "deployment": "host",
+            "authentik_version": {"value": "2025.12.4", "source": "history"},
+            "train": "2025.12",
+            "install_id_sha256": None,
             "secret_key_fingerprint": {
-                "algorithm": "pbkdf2_hmac_sha256", "salt": "00", "iterations": 600000, "digest": "ff"},
+                "algorithm": "pbkdf2_hmac_sha256",
+                "salt": "00",
+                "iterations": 600000,
+                "digest": "ff",
+            },
         },
-        "started": "2026-11-22T03:15:00Z", "finished": "2026-11-22T03:16:00Z", "seconds": 60.0,
+        "started": "2026-11-22T03:15:00Z",
+        "finished": "2026-11-22T03:16:00Z",
+        "seconds": 60.0,
         "created_by": {"collection": "1.0.0", "ansible_core": "2.19.1"},
         "artifacts": [artifact],
         "components": {"postgresql": {"component": "postgresql", "artifacts": [{"path": artifact["path"]}]}},
@@ -67,14 +86,32 @@ def test_a_valid_manifest_satisfies_code_and_schema() -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("format", 0), ("format", "1"), ("format", ...), ("id", "../x"), ("id", ...), ("started", "yesterday"),
-        ("seconds", "60"), ("instance", None), ("instance/name", ...), ("instance/train", 2025),
-        ("instance/authentik_version", {"value": "1"}), ("instance/secret_key_fingerprint", {"salt": "x"}),
-        ("created_by/collection", ...), ("artifacts", {}), ("artifacts/0/path", "/etc/passwd"),
-        ("artifacts/0/path", "manifest.json"), ("artifacts/0/size", -1), ("artifacts/0/size", "5"),
-        ("artifacts/0/sha256", "a" * 63), ("artifacts/0/plain_sha256", "A" * 64), ("artifacts/0/compression", "rot13"),
-        ("artifacts/0/encryption", "rot13"), ("artifacts/0/linked_from", "latest"), ("artifacts/0/tool", ...),
-        ("components", []), ("components/postgresql/artifacts", ...),
+        ("format", 0),
+        ("format", "1"),
+        ("format", ...),
+        ("id", "../x"),
+        ("id", ...),
+        ("started", "yesterday"),
+        ("seconds", "60"),
+        ("instance", None),
+        ("instance/name", ...),
+        ("instance/train", 2025),
+        ("instance/authentik_version", {"value": "1"}),
+        ("instance/secret_key_fingerprint", {"salt": "x"}),
+        ("created_by/collection", ...),
+        ("artifacts", {}),
+        ("artifacts/0/path", "/etc/passwd"),
+        ("artifacts/0/path", "manifest.json"),
+        ("artifacts/0/size", -1),
+        ("artifacts/0/size", "5"),
+        ("artifacts/0/sha256", "a" * 63),
+        ("artifacts/0/plain_sha256", "A" * 64),
+        ("artifacts/0/compression", "rot13"),
+        ("artifacts/0/encryption", "rot13"),
+        ("artifacts/0/linked_from", "latest"),
+        ("artifacts/0/tool", ...),
+        ("components", []),
+        ("components/postgresql/artifacts", ...),
         ("components/mysql", {"component": "mysql", "artifacts": []}),
     ],
 )
@@ -119,8 +156,14 @@ def test_broken_text_is_an_integrity_error(text: str | bytes) -> None:
 def test_build_makes_what_the_schema_wants() -> None:
     start = datetime.datetime(2026, 11, 22, 3, 15, tzinfo=datetime.UTC)
     built = _manifest.build(
-        ID, {"name": "sso", "deployment": "host"}, start, start + datetime.timedelta(seconds=61.25),
-        {"collection": "1.0.0", "ansible_core": "2.19.1"}, manifest()["artifacts"], manifest()["components"])
+        ID,
+        {"name": "sso", "deployment": "host"},
+        start,
+        start + datetime.timedelta(seconds=61.25),
+        {"collection": "1.0.0", "ansible_core": "2.19.1"},
+        manifest()["artifacts"],
+        manifest()["components"],
+    )
     jsonschema.validate(built, SCHEMA)
     assert built["seconds"] == 61.25
     assert built["instance"]["authentik_version"] is None
@@ -132,7 +175,8 @@ def test_names_that_are_not_utf8_survive() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["a", "", "/a/b", "a//b", "a/../b", "./a/b", "a/.b", ".a/b", "a/b/", "a/b\n", "a\\b/c", "../a/b"])
+    "path", ["a", "", "/a/b", "a//b", "a/../b", "./a/b", "a/.b", ".a/b", "a/b/", "a/b\n", "a\\b/c", "../a/b"]
+)
 def test_artifact_paths_stay_in_the_set(path: str) -> None:
     with pytest.raises(InputError, match="path of an artifact"):
         _manifest.check_artifact_path(path)

@@ -81,6 +81,7 @@ class Bench:
                 self.value = body()
             except BaseException as exc:  # noqa: BLE001  the test looks at it
                 self.error = exc
+
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         return thread
@@ -91,8 +92,11 @@ class Bench:
         ended = False
         while time.monotonic() < deadline:
             with contextlib.suppress(FileNotFoundError):
-                sizes = [entry.stat().st_size for entry in os.scandir(self.path)
-                         if entry.name[0].isdigit() or entry.name.startswith("feed-")]
+                sizes = [
+                    entry.stat().st_size
+                    for entry in os.scandir(self.path)
+                    if entry.name[0].isdigit() or entry.name.startswith("feed-")
+                ]
                 self.largest = max(self.largest, sum(sizes))
             ended = not thread.is_alive()
             try:
@@ -143,7 +147,7 @@ def test_artifacts_of_every_size_arrive_equal_and_the_spool_stays_within_its_win
             data = content(size, number)
             with sink.artifact("many/%d.bin" % number) as out:
                 for start in range(0, size, 7777):
-                    out.write(data[start:start + 7777])
+                    out.write(data[start : start + 7777])
             assert (out.size, out.sha256) == (size, hashlib.sha256(data).hexdigest())
         sink.close()
 
@@ -285,7 +289,7 @@ def test_a_consumer_reads_in_its_own_order_in_part_and_again(bench: Bench) -> No
             assert inp.read(5) == blobs[big][:5]
             raise KeyError("enough")
         with source.artifact(big) as inp:
-            assert inp.read(2 * CHUNK) == blobs[big][:2 * CHUNK]
+            assert inp.read(2 * CHUNK) == blobs[big][: 2 * CHUNK]
         seen = {path: read(source, path) for path in reversed(list(blobs))}
         assert read(source, big) == blobs[big]
         assert source.has(big)

@@ -35,9 +35,18 @@ BLOBS = {"postgresql/authentik.dump": b"d" * 300000, "static/media.tar.zst": b"m
 
 def entry(path: str, out: Any, component: str) -> dict[str, Any]:
     return {
-        "path": path, "component": component, "size": out.size, "sha256": out.sha256, "plain_size": out.size,
-        "plain_sha256": out.sha256, "compression": "none", "encryption": "none", "linked_from": None, "tool": None,
-        "seconds": 1, "bytes_per_second": 1,
+        "path": path,
+        "component": component,
+        "size": out.size,
+        "sha256": out.sha256,
+        "plain_size": out.size,
+        "plain_sha256": out.sha256,
+        "compression": "none",
+        "encryption": "none",
+        "linked_from": None,
+        "tool": None,
+        "seconds": 1,
+        "bytes_per_second": 1,
     }
 
 
@@ -54,9 +63,14 @@ def fill(partial: PartialSet, blobs: dict[str, bytes]) -> list[dict[str, Any]]:
 
 def manifest_of(partial: PartialSet, artifacts: list[dict[str, Any]]) -> dict[str, Any]:
     return _manifest.build(
-        partial.set_id, {"name": "sso", "deployment": "host"}, partial.started, NOW,
-        {"collection": "1.0.0", "ansible_core": "2.19.0"}, artifacts,
-        {name: saved["record"] for name, saved in partial.records().items()})
+        partial.set_id,
+        {"name": "sso", "deployment": "host"},
+        partial.started,
+        NOW,
+        {"collection": "1.0.0", "ansible_core": "2.19.0"},
+        artifacts,
+        {name: saved["record"] for name, saved in partial.records().items()},
+    )
 
 
 def publish(store: DirectoryStore, blobs: dict[str, bytes] | None = None, now: datetime.datetime = NOW) -> BackupSet:
@@ -74,15 +88,21 @@ def test_a_published_set_is_private_read_only_and_verifiable_by_hand(store: Dire
     backup_set = publish(store)
     modes = {
         os.path.relpath(path, backup_set.path): oct(os.stat(path).st_mode & 0o777)
-        for folder, folders, names in os.walk(backup_set.path) for path in
-        [folder, *(os.path.join(folder, name) for name in names)]
+        for folder, folders, names in os.walk(backup_set.path)
+        for path in [folder, *(os.path.join(folder, name) for name in names)]
     }
     assert modes == {
-        ".": "0o700", "postgresql": "0o700", "static": "0o700", "postgresql/authentik.dump": "0o400",
-        "static/media.tar.zst": "0o400", "manifest.json": "0o400", "SHA256SUMS": "0o400",
+        ".": "0o700",
+        "postgresql": "0o700",
+        "static": "0o700",
+        "postgresql/authentik.dump": "0o400",
+        "static/media.tar.zst": "0o400",
+        "manifest.json": "0o400",
+        "SHA256SUMS": "0o400",
     }
-    done = subprocess.run(["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=backup_set.path, capture_output=True,
-                          text=True, check=True)
+    done = subprocess.run(
+        ["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=backup_set.path, capture_output=True, text=True, check=True
+    )
     assert done.stdout.count(": OK") == 2
     assert [one.set_id for one in store.list_sets()[0]] == [backup_set.set_id]
     assert backup_set.verified[0]["level"] == "checksums"
@@ -95,7 +115,8 @@ def test_an_unfinished_set_is_reported_but_never_a_set(store: DirectoryStore) ->
     sets, problems = store.list_sets()
     assert sets == []
     assert [(one.name, one.reason, one.unfinished) for one in problems] == [
-        (partial.set_id + ".partial", "being written", True)]
+        (partial.set_id + ".partial", "being written", True)
+    ]
     with pytest.raises(InputError, match="being written"):
         store.get("latest")
 
@@ -154,8 +175,12 @@ def test_an_absent_set_names_those_that_are_there(store: DirectoryStore) -> None
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        ("no manifest", "no manifest"), ("broken manifest", "not valid JSON"), ("newer", "format 2"),
-        ("artifact gone", "is missing"), ("artifact truncated", "were recorded"), ("renamed", "is that of"),
+        ("no manifest", "no manifest"),
+        ("broken manifest", "not valid JSON"),
+        ("newer", "format 2"),
+        ("artifact gone", "is missing"),
+        ("artifact truncated", "were recorded"),
+        ("renamed", "is that of"),
         ("other instance", "is that of"),
     ],
 )
@@ -342,11 +367,15 @@ def test_a_source_reads_to_the_end_even_when_its_reader_does_not(tmp_path: Path)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b").write_bytes(b"x" * 99 + b"!")
     record = {"path": "a/b", "size": 100, "sha256": "5" * 64}
-    with pytest.raises(IntegrityError, match=r"5{64} was recorded"), \
-            DirectorySource(str(tmp_path), [record]).artifact("a/b") as inp:
+    with (
+        pytest.raises(IntegrityError, match=r"5{64} was recorded"),
+        DirectorySource(str(tmp_path), [record]).artifact("a/b") as inp,
+    ):
         assert inp.read(10) == b"x" * 10
-    with pytest.raises(InputError, match="holds no artifact a/c"), \
-            DirectorySource(str(tmp_path), [record]).artifact("a/c"):
+    with (
+        pytest.raises(InputError, match="holds no artifact a/c"),
+        DirectorySource(str(tmp_path), [record]).artifact("a/c"),
+    ):
         pass
 
 

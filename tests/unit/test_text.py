@@ -62,9 +62,18 @@ def test_a_clock_that_went_back_does_not_make_an_older_set_the_newest() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "latest", "..", "../20261122T031500Z-7f3a", "20261122T031500Z-7f3a/..", "20261122T031500Z-7f3a\n",
-        "20261122T031500Z-7F3A", "20261122T031500Z", "20261322T031500Z-7f3a", "20261122T031500Z-7f3a.partial",
-        "/etc/passwd", "20261122T031500Z-7f3\u0660",
+        "",
+        "latest",
+        "..",
+        "../20261122T031500Z-7f3a",
+        "20261122T031500Z-7f3a/..",
+        "20261122T031500Z-7f3a\n",
+        "20261122T031500Z-7F3A",
+        "20261122T031500Z",
+        "20261322T031500Z-7f3a",
+        "20261122T031500Z-7f3a.partial",
+        "/etc/passwd",
+        "20261122T031500Z-7f3\u0660",
     ],
 )
 def test_what_is_no_id_cannot_name_a_path(text: str) -> None:

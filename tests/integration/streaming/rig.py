@@ -58,8 +58,9 @@ class Rig:
         self.work = work
         self.report = work / "peak"
         program = work / "ansible-playbook"
-        program.write_text(WRAPPER.format(
-            python=sys.executable, program=str(BIN / "ansible-playbook"), report=str(self.report)))
+        program.write_text(
+            WRAPPER.format(python=sys.executable, program=str(BIN / "ansible-playbook"), report=str(self.report))
+        )
         program.chmod(0o755)
         self.controller = Controller(work, hosts=hosts, program=str(program))
         shutil.copytree(Path(__file__).parent, work, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py[co]"))
@@ -78,8 +79,9 @@ class Rig:
         """The play of the tasks."""
         return {"hosts": self.host, "gather_facts": False, "tasks": list(tasks)}
 
-    def backup_tasks(self, parts: Sequence[Mapping[str, Any]], task: Mapping[str, Any] | None = None, **options: Any) \
-            -> list[dict[str, Any]]:
+    def backup_tasks(
+        self, parts: Sequence[Mapping[str, Any]], task: Mapping[str, Any] | None = None, **options: Any
+    ) -> list[dict[str, Any]]:
         """Open a set, fill it and publish it."""
         produce = {**self.spool, "backup_set": {**self.where, "id": "{{ opened.id }}"}, "parts": list(parts), **options}
         return [
@@ -88,8 +90,9 @@ class Rig:
             {BACKUP_SET: {**self.where, "state": "published", "id": "{{ opened.id }}"}},
         ]
 
-    def restore_task(self, reads: Sequence[Mapping[str, Any]], set_id: str = "latest", **options: Any) \
-            -> dict[str, Any]:
+    def restore_task(
+        self, reads: Sequence[Mapping[str, Any]], set_id: str = "latest", **options: Any
+    ) -> dict[str, Any]:
         """Read artifacts of a set."""
         where = {**self.where, "id": set_id}
         return {"stream_in": {**self.spool, "backup_set": where, "reads": list(reads), **options}}

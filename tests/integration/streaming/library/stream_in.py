@@ -40,4 +40,5 @@ def body(ctx: Any) -> dict[str, Any]:
 
 if __name__ == "__main__":
     run_module(
-        dict(CONSUMER_SPEC, step={"type": "str", "default": "check"}, reads={"type": "list", "elements": "dict"}), body)
+        dict(CONSUMER_SPEC, step={"type": "str", "default": "check"}, reads={"type": "list", "elements": "dict"}), body
+    )

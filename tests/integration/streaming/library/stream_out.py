@@ -48,10 +48,15 @@ def body(ctx: Any) -> dict[str, Any]:
                         os.kill(os.getpid(), signal.SIGKILL)
                     raise ToolError("the program failed on purpose", "nothing is wrong")
         record = {"component": part["component"], "warnings": [], "fingerprint": {"whole": "big" * 1000}}
-        record["artifacts"] = [{
-            "path": part["path"], "compression": "none", "tool": "test 1", "size": done,
-            "sha256": part.get("lie") or own.hexdigest(),
-        }]
+        record["artifacts"] = [
+            {
+                "path": part["path"],
+                "compression": "none",
+                "tool": "test 1",
+                "size": done,
+                "sha256": part.get("lie") or own.hexdigest(),
+            }
+        ]
         records.append(record)
     return {"changed": True, "components": records, "uid": os.geteuid()}
 
