@@ -49,6 +49,7 @@ AUTHENTIK_POSTGRESQL__PASSWORD=file://{root}/etc/authentik/postgresql_password
 AUTHENTIK_LISTEN__HTTP=127.0.0.1:{http_port}
 AUTHENTIK_REDIS__HOST=127.0.0.1
 AUTHENTIK_REDIS__PORT={redis_port}
+AUTHENTIK_CHANNEL__URL=redis://127.0.0.1:{redis_port}/1
 """
 
 SVG = "<svg xmlns='http://www.w3.org/2000/svg'><text>%s</text></svg>\n"
@@ -144,8 +145,8 @@ class Instance:
             ("SADD", "authentik_set", *range(300)),
             ("ZADD", "authentik_scores", "1.5", "alice", "-inf", "bob"),
         ]
+        commands.append(("SET", "channels", b"\x00\xff binary"))
         self.redis.send_all(commands)
-        self.redis.send("SET", "channels", b"\x00\xff binary", db=1)
 
     def _write_files(self) -> None:
         media, certs, templates, blueprints = self.folders
