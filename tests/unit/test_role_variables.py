@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import CONSUMER_SPEC, INSTANCE_SPEC
 
@@ -75,3 +77,201 @@ def test_defaults_are_what_is_documented() -> None:
         for name, spec in documented(role).items():
             if name in defaults and "default" in spec:
                 assert defaults[name] == spec["default"], name
+
+
+# The variables that become an option as they are: role -> variable -> a value that is no default, and the options.
+BECOMES: dict[str, dict[str, tuple[Any, list[str]]]] = {
+    "backup": {
+        "authentik_postgresql_method": ("dumpall", ["pg_dump.method"]),
+        "authentik_postgresql_exclude_databases": (["scratch"], ["pg_dump.exclude_databases"]),
+        "authentik_postgresql_exclude_data": (["cache"], ["pg_dump.exclude_data"]),
+        "authentik_postgresql_exclude_table_data": (["public.x"], ["pg_dump.exclude_table_data"]),
+        "authentik_extra_paths": ({"branding": "/srv/branding"}, ["static_dirs.extra_paths"]),
+        "authentik_extra_files": (["/etc/nginx.conf"], ["config.extra_files"]),
+        "authentik_missing_directories": ("warn", ["static_dirs.missing"]),
+        "authentik_redis_method": ("replication", ["redis_snapshot.method"]),
+    },
+    "restore": {
+        "authentik_backup_id": ("20261101T000000Z-0000", ["backup_set_info.backup_id"]),
+        "authentik_overwrite_config": (True, ["config_restore.overwrite"]),
+        "authentik_services_timeout": (77, ["services.timeout"]),
+        "authentik_postgresql_databases": (["authentik", "wiki"], ["pg_restore.databases"]),
+        "authentik_postgresql_admin_user": ("boss", ["pg_restore.admin_user"]),
+        "authentik_postgresql_admin_password": ("word", ["pg_restore.admin_password"]),
+        "authentik_postgresql_admin_run_as": ("pgadmin", ["pg_restore.admin_run_as"]),
+        "authentik_postgresql_skip_privileges": (True, ["pg_restore.skip_privileges"]),
+        "authentik_redis_databases": ([3], ["redis_restore.redis_databases"]),
+        "authentik_work_dir": ("/srv/work", ["redis_restore.work_dir", "config_restore.work_dir"]),
+        "authentik_restore_paths": ({"media": "/m"}, ["static_restore.paths"]),
+    },
+}
+SET_ID = "20261122T031500Z-7f3a"
+STREAM = {"chunk_size": "3M", "window": 9, "spool_dir": "/srv/spool"}
+# What the roles learn while they run.
+LEARNT: dict[str, dict[str, Any]] = {
+    "backup": {
+        "backup_info": {
+            "directories": [{"component": "media"}, {"component": "certs"}], "redis": {"host": "x"},
+            "deployment": "host", "version": None, "train": None,
+        },
+        "backup_set": {"id": SET_ID},
+    },
+    "restore": {
+        "restore_set": {
+            "sets": [{"id": SET_ID, "components": ["certs", "config", "media", "postgresql", "redis"]}],
+            "manifest": {"instance": {"authentik_version": None}},
+        },
+        "restore_info": {"postgresql": {}, "secret_key_set": True, "version": None,
+                         "units": [{"name": "authentik-server.service", "active": True}]},
+        "restore_id": "20261124T120000Z-0a1b",
+        "restore_step": "check",
+        "restore_began": True,
+        "restore_configuration_done": False,
+    },
+}  # fmt: skip
+
+
+def trusted(value: Any) -> Any:
+    """Return what a role's file holds as templates that Ansible is willing to evaluate."""
+    if isinstance(value, dict):
+        return {key: trusted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [trusted(item) for item in value]
+    return trust_as_template(value) if isinstance(value, str) else value
+
+
+def engine(role: str, **variables: Any) -> Templar:
+    """Return Ansible's own template engine with what a role knows, and the variables that a user gives."""
+    known: dict[str, Any] = {"inventory_hostname": "sso", "authentik_store": "/srv/store", **LEARNT.get(role, {})}
+    for path in ("authentik/defaults", "authentik/vars", "%s/vars" % role):
+        known.update(trusted(yaml.safe_load((ROOT / "roles" / path / "main.yml").read_text())))
+    return Templar(loader=DataLoader(), variables={**known, **variables})
+
+
+def walk(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return tasks and blocks, those within blocks too."""
+    return [found for task in tasks for found in (task, *walk(task.get("block", []) + task.get("rescue", [])))]
+
+
+def calls(role: str, **variables: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Return the collection's modules that a role calls, without prefix, and the options that each gets.
+
+    In the order of the files and within them. Tasks whose own condition does not hold are left out; the conditions
+    under which a file of tasks is included do not count.
+    """
+    templar = engine(role, **variables)
+    files = sorted((ROOT / "roles" / role / "tasks").glob("*.yml"))
+    tasks = walk([task for path in files for task in yaml.safe_load(path.read_text())])
+    groups = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["action_groups"]
+    defaults: dict[str, Any] = {}
+    for task in tasks:
+        defaults.update(task.get("module_defaults", {}))
+    found = []
+    for task in tasks:
+        for name in [key for key in task if key.startswith("authentik_ops.recovery.")]:
+            module = name.rsplit(".", 1)[1]
+            conditions = trusted([task.get("when", True)])
+            if not all(templar.evaluate_conditional(condition) for condition in conditions):
+                continue
+            of_groups = ["group/authentik_ops.recovery.%s" % group for group in groups if module in groups[group]]
+            options: dict[str, Any] = {}
+            for key in [*of_groups, name]:
+                options.update(templar.template(trusted(defaults.get(key, {}))))
+            options.update(templar.template(trusted(task[name] or {})))
+            found.append((module[len("authentik_") :], options))
+    return found
+
+
+def documentation(module: str) -> dict[str, Any]:
+    text = (ROOT / "plugins" / "modules" / ("authentik_%s.py" % module)).read_text()
+    (found,) = re.findall(r'^DOCUMENTATION = r"""\n(.*?)^"""', text, re.M | re.S)
+    return dict(yaml.safe_load(found))
+
+
+@pytest.mark.parametrize("role", BECOMES)
+def test_a_variable_becomes_the_option_that_it_stands_for(role: str) -> None:
+    made = calls(role, **{name: value for name, (value, _options) in BECOMES[role].items()})
+    for variable, (value, options) in BECOMES[role].items():
+        for module, option in (text.split(".") for text in options):
+            given = [arguments.get(option) for called, arguments in made if called == module]
+            assert given, module
+            assert given == [value] * len(given), variable
+            spec, variable_spec = documentation(module)["options"][option], documented(role)[variable]
+            for key in ("type", "elements", "choices"):
+                assert variable_spec.get(key) == spec.get(key), variable
+            assert variable_spec.get("default") in (None, "latest", spec.get("default")), variable
+
+
+@pytest.mark.parametrize("role", BECOMES)
+def test_what_is_not_given_is_left_to_the_module(role: str) -> None:
+    made = calls(role)
+    for module, option in (text.split(".") for _value, options in BECOMES[role].values() for text in options):
+        default = documentation(module)["options"][option].get("default")
+        given = [arguments[option] for called, arguments in made if called == module and option in arguments]
+        assert given in ([], [default] * len(given)) or option == "backup_id"
+
+
+@pytest.mark.parametrize("role", BECOMES)
+def test_every_module_gets_the_options_of_the_instance_the_stream_and_the_store(role: str) -> None:
+    instance = {option: "my " + option for option in INSTANCE_SPEC}
+    names = {name if name.startswith("authentik_") else "authentik_" + name: name for name in {**instance, **STREAM}}
+    variables = {variable: {**instance, **STREAM}[name] for variable, name in names.items()}
+    store = {"store": "/elsewhere", "instance": "other"}
+    made = calls(role, authentik_store=store["store"], authentik_instance=store["instance"], **variables)
+    for module, options in made:
+        fragments = str(documentation(module).get("extends_documentation_fragment"))
+        expected: dict[str, Any] = instance if "recovery.instance" in fragments else {}
+        if "recovery.stream" in fragments:
+            expected = {**expected, **STREAM, "backup_set": {**store, "id": SET_ID}}
+        if module.startswith("backup_set"):
+            expected = store
+        assert {name: options.get(name) for name in expected} == expected, module
+    assert len(made) > 6
+
+
+@pytest.mark.parametrize(
+    ("role", "given", "expected"),
+    [
+        ("backup", [], {"pg_dump": None, "static_dirs": ["media", "certs"], "redis_snapshot": None, "config": None}),
+        ("backup", ["certs"], {"static_dirs": ["certs"]}),
+        ("backup", ["redis", "config"], {"redis_snapshot": None, "config": None}),
+        ("backup", ["postgresql"], {"pg_dump": None}),
+        ("restore", [], {"pg_restore": None, "static_restore": ["certs", "media"], "redis_restore": None}),
+        ("restore", ["certs"], {"static_restore": ["certs"]}),
+        ("restore", ["redis"], {"redis_restore": None}),
+        ("restore", ["postgresql"], {"pg_restore": None}),
+    ],
+)
+def test_components_choose_the_modules(role: str, given: list[str], expected: dict[str, Any]) -> None:
+    always = {"info", "services", "backup_set", "backup_set_info", "config_restore"}
+    made = calls(role, authentik_components=given)
+    assert {module: options.get("components") for module, options in made if module not in always} == expected
+
+
+@pytest.mark.parametrize(
+    ("manage", "expected"),
+    [
+        (True, [("stopped", True), ("started", None), ("stopped", None), ("started", None)]),
+        (False, [("stopped", False)]),
+    ],
+)
+def test_services_are_left_alone_when_told_to(manage: bool, expected: list[tuple[str, bool | None]]) -> None:
+    made = calls("restore", authentik_manage_services=manage)
+    assert [(options["state"], options.get("manage")) for module, options in made if module == "services"] == expected
+
+
+def test_list_shows_one_instance_when_told_to() -> None:
+    folders = {"files": [{"path": "/srv/store/" + name} for name in ("b", "a", "lost+found")]}
+    for given, expected in (({}, ["a", "b"]), ({"authentik_instance": "b"}, ["b"])):
+        templar = engine("list", list_folders=folders, **given)
+        if not given:
+            # This role does not depend on the one that gives the variable a default.
+            templar.available_variables.pop("authentik_instance")
+        assert templar.template(trust_as_template("{{ __list_instances }}")) == expected
+
+
+def test_playbooks_run_where_they_are_told_to() -> None:
+    for name in ("backup", "restore"):
+        plays = yaml.safe_load((ROOT / "playbooks" / (name + ".yml")).read_text())
+        assert plays[1]["hosts"] == "{{ authentik_hosts | default('authentik') }}"
+        assert plays[1]["roles"] == [{"role": "authentik_ops.recovery." + name}]
