@@ -216,6 +216,7 @@ def again_when_changed(
     :raises StateError: something changed each of ``TRIES`` times.
     """
     said: list[str] = []
+    last = root
     for _number in range(_tree.TRIES):
         findings, digest = _tree.Findings(root), TreeDigest()
         try:

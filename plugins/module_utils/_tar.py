@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree import Node
 
     class Readable(Protocol):
-        def read(self, size: int, /) -> bytes: ...
+        def read(self, size: int, /) -> bytes:
+            """Return at most ``size`` bytes, none at the end."""
 
     class Writable(Protocol):
-        def write(self, data: bytes, /) -> object: ...
+        def write(self, data: bytes, /) -> object:
+            """Take all of ``data``."""
 
 
 BLOCK = 512

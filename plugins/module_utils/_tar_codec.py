@@ -24,6 +24,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._tar import
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from typing import IO, Any
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySource
@@ -76,23 +77,17 @@ def compressor(out: Writable, compression: str) -> Iterator[Writable]:
             carrier.stop()
 
 
-@contextlib.contextmanager
-def decompressor(packed: Readable, compression: str, label: str) -> Iterator[Readable]:
-    """Yield where to read plain bytes; left normally, ``packed`` was read and decoded to its end.
+def decompressor(packed: Readable, compression: str, label: str) -> AbstractContextManager[Readable]:
+    """Return a context of where to read plain bytes; left normally, ``packed`` was read and decoded to its end.
 
     :param label: names the artifact in errors.
     :raises IntegrityError: what was read does not decode.
     """
     if compression == "gzip":
-        plain: Any = _Gunzip(packed, label)
-        yield plain
-        while plain.read(CHUNK):
-            pass
-    elif compression == "zstd":
-        with _unzstd(packed, label) as plain:
-            yield plain
-    else:
-        raise InputError("%s is compressed by %s, which is not known here" % (label, compression))
+        return _gunzip(packed, label)
+    if compression == "zstd":
+        return _unzstd(packed, label)
+    raise InputError("%s is compressed by %s, which is not known here" % (label, compression))
 
 
 @contextlib.contextmanager
@@ -105,6 +100,14 @@ def open_archive(record: dict[str, Any], source: DirectorySource | SpoolSource) 
     path = artifact["path"]
     with source.artifact(path) as packed, decompressor(packed, artifact["compression"], path) as plain:
         yield TarReader(plain, record.get("outside_links", {}))
+
+
+@contextlib.contextmanager
+def _gunzip(packed: Readable, label: str) -> Iterator[Readable]:
+    plain = _Gunzip(packed, label)
+    yield plain
+    while plain.read(CHUNK):
+        pass
 
 
 @contextlib.contextmanager

@@ -253,7 +253,7 @@ def test_clients_that_come_back_at_once_lose_nothing_but_their_connection(filled
     result = restore(filled, "swap", folder)
     wait_for(lambda: filled.server.psql("SELECT count(*) FROM pg_stat_activity WHERE datname = 'authentik'") == "4")
     stop.set()
-    for _ in range(3):
+    for _time in range(3):
         filled.server.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'authentik'")
         time.sleep(0.2)
     for thread in threads:

@@ -179,7 +179,7 @@ def test_a_sink_that_fails_stops_the_compression(tmp_path: Path) -> None:
 
     def pack() -> None:
         with _tar_codec.compressor(Full(), "zstd") as out:
-            for _ in range(200):
+            for _time in range(200):
                 out.write(os.urandom(100_000))
 
     with pytest.raises(StateError, match="the sink is full"):

@@ -26,9 +26,11 @@ class ServerLike(Protocol):
     """What the oracle needs of a server: tests/support/postgres_server.py has it."""
 
     @property
-    def bin(self) -> Path: ...
+    def bin(self) -> Path:
+        """The folder of the server's programs."""
 
-    def environment(self) -> dict[str, str]: ...
+    def environment(self) -> dict[str, str]:
+        """What its programs need to reach it."""
 
 
 @dataclass

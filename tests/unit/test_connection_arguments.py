@@ -106,7 +106,7 @@ def test_progress_is_a_line_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -
     lines: list[str] = []
     progress = _progress.Progress(lines.append, "sso")
     progress.begin("redis/dump.rdb", 1000, estimated=False)
-    for _ in range(100):
+    for _time in range(100):
         clock[0] += 0.25
         progress.add(10)
     assert len(lines) == 5

@@ -45,7 +45,7 @@ def wait_until(condition: object, seconds: float = 10) -> bool:
 
 
 def feed(pipeline: Pipeline) -> None:
-    for _ in range(1000):
+    for _time in range(1000):
         pipeline.stdin.write(b"x" * 100000)
 
 

@@ -68,12 +68,16 @@ class Bench:
             folder.mkdir()
         self.remote = RemoteSpool(self.host, str(self.parent), CHUNK, [Host() for _lane in range(lanes)])
         for lane in self.remote.lanes:
-            lane.damage = lambda name, path: self.host.damage(name, path)
+            lane.damage = self._damage
         self.path = Path(self.remote.make())
         self.progress = Progress(lambda line: None, "test")
         self.largest = 0
         self.error: BaseException | None = None
         self.value: Any = None
+
+    def _damage(self, name: str, path: str) -> None:
+        # A test sets the host's damage after the lanes were made.
+        self.host.damage(name, path)
 
     def module(self, body: Callable[[], Any]) -> threading.Thread:
         def run() -> None:

@@ -102,7 +102,7 @@ def make_plan(settings: PostgresSettings, options: Options) -> Plan:
     sizes = {row["name"]: row["bytes"] for row in listed}
     targets = [_target(settings, name, sizes[name] or 0, compression, options) for name in chosen]
     return Plan(
-        server_version=str(server["version"]).split(" ")[0],
+        server_version=str(server["version"]).split(" ", maxsplit=1)[0],
         superuser=server["superuser"],
         pg_dump=pg_dump,
         compression=compression,

@@ -78,7 +78,7 @@ def look_at(admin: Admin) -> Server:
     free, where = _free_space(admin)
     return Server(
         major=admin.major,
-        version=str(rights["version"]).split(" ")[0],
+        version=str(rights["version"]).split(" ", maxsplit=1)[0],
         standby=rights["standby"],
         databases=admin.databases(),
         roles={row["name"]: row["superuser"] for row in roles},
