@@ -49,13 +49,6 @@ _LARGEST = 64 * 1024 * 1024
 _CHANGES = ("mkdir", "create", "replace")
 
 
-def default_work_dir() -> str:
-    """Where restores keep their files: a system folder for root, else one in the home directory."""
-    if os.geteuid() == 0:
-        return "/var/lib/authentik-recovery"
-    return os.path.join(os.path.expanduser("~"), ".local", "state", "authentik-recovery")
-
-
 class ConfigRestore:
     """One restore of the component ``config``.
 

@@ -57,6 +57,13 @@ def as_error(doing: str, path: str, exc: OSError, hint: str = "") -> RecoveryErr
     return StateError(cause, hint)
 
 
+def default_work_dir() -> str:
+    """Return where restores keep their files: a system folder for root, else one in the home directory."""
+    if os.geteuid() == 0:
+        return "/var/lib/authentik-recovery"
+    return os.path.join(os.path.expanduser("~"), ".local", "state", "authentik-recovery")
+
+
 def fsync_directory(path: str) -> None:
     """Make names that were created, renamed or removed in the folder durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

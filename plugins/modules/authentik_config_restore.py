@@ -107,10 +107,8 @@ secret_key:
   sample: same
 """
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._config_restore import (
-    ConfigRestore,
-    default_work_dir,
-)
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._config_restore import ConfigRestore
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import default_work_dir
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import (
     CONSUMER_SPEC,
     INSTANCE_SPEC,

@@ -78,13 +78,16 @@ postgresql:
     run_as: null
     default_schema: public
 redis:
-  description: How Redis is reached. None for an instance without Redis.
+  description:
+    - How Redis is reached. None for an instance without Redis.
+    - RV(ignore:databases) are the databases of this server that the configuration names, RV(ignore:db) among them.
   returned: always
   type: dict
   sample:
     host: localhost
     port: 6379
     db: 0
+    databases: [0]
     username: null
     password_set: true
     tls: false

@@ -14,7 +14,8 @@ description:
   - Replaces the content of the instance's Redis server by that of a backup set, in steps.
   - Every key of the set is put into the running server with its expiry. This works on this host or another one, with
     append-only files on or off, and needs no restart.
-  - The databases that the set holds and the one that the instance uses are emptied first. The others stay as they are.
+  - Only the databases that belong to the instance are emptied and filled, those that its configuration names. What a
+    shared server keeps in other databases stays as it is, although the set holds a copy of it.
   - What was there before is kept on the host in O(work_dir), until O(step=undo) or until the folder is removed.
 author:
   - The authentik_ops.recovery contributors (@authentik-ops)
@@ -46,8 +47,10 @@ options:
     type: path
   redis_databases:
     description:
-      - Restore these databases only.
-      - All that the set holds and the instance's own when not given.
+      - Restore these databases, and no others.
+      - When not given, they are those of the server that authentik's configuration names (C(redis.db), and the database
+        in C(broker.url), C(cache.url), C(channel.url) and C(result_backend.url)), or O(redis_db) alone where that is
+        given.
     type: list
     elements: int
   timeout:
@@ -144,11 +147,9 @@ import contextlib
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _module
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import DiscoveryError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import default_work_dir
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis import _restore
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis._work_folder import (
-    WorkFolder,
-    default_work_dir,
-)
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis._work_folder import WorkFolder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis import _restore
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis._work_folder import WorkFolder
 from tests.support.redis import RedisServer
-from tests.support.redis_data import fill
+from tests.support.redis_data import FURTHER, fill
 from tests.support.redis_module import RESTORE_ID, options_for, run_module
 from tests.support.redis_restore import Restore, disaster
 
@@ -38,7 +38,7 @@ def test_killed_in_the_middle_of_the_swap(make_redis: MakeRedis, tmp_path: Path,
     server = make_redis()
     fill(server)
     wanted = server.content()
-    restore = Restore(server, tmp_path)
+    restore = Restore(server, tmp_path, FURTHER)
     disaster(server)
     before = server.content()
     restore.prepare(server)
@@ -70,7 +70,7 @@ def test_server_that_dies_in_the_swap_can_be_undone_later(
 ) -> None:
     server = make_redis()
     fill(server)
-    restore = Restore(server, tmp_path)
+    restore = Restore(server, tmp_path, FURTHER)
     before = server.content()
     restore.prepare(server)
     server.send("SAVE")
@@ -131,7 +131,7 @@ def test_altered_kept_files_are_refused_before_anything_is_emptied(
 def test_damaged_artifacts_change_nothing(make_redis: MakeRedis, tmp_path: Path) -> None:
     server = make_redis()
     fill(server, more=10)
-    restore = Restore(server, tmp_path)
+    restore = Restore(server, tmp_path, FURTHER)
     server.send("SET", "live", "x")
     before = server.content()
     artifact = restore.set / "redis" / "dump.rdb"
@@ -164,7 +164,7 @@ def test_servers_that_cannot_take_a_restore(make_redis: MakeRedis, tmp_path: Pat
     source = make_redis()
     source.send("SET", "secret-name", os.urandom(2000000))
     source.send("SET", "high", "x", db=12)
-    restore = Restore(source, tmp_path)
+    restore = Restore(source, tmp_path, (12,))
     replica = make_redis(options=["replicaof 127.0.0.1 %d" % source.port])
     few = make_redis(options=["databases 4"])
     renamed = make_redis(options=['rename-command FLUSHDB ""'])
@@ -236,12 +236,13 @@ def test_module_through_all_steps(make_redis: MakeRedis, tmp_path: Path) -> None
     server = make_redis(password="secret", options=["appendonly yes"])
     fill(server, more=10)
     before = server.content()
-    restore = Restore(server, tmp_path)
+    restore = Restore(server, tmp_path, FURTHER)
     server.send("FLUSHALL")
     server.send("SET", "new", "x")
 
     def step(name: str, check: bool = False, **more: Any) -> dict[str, Any]:
         options = options_for(server, step=name, restore_id=RESTORE_ID, work_dir=str(tmp_path / "kept"), **more)
+        options["redis_databases"] = [0, *FURTHER]
         result = run_module("authentik_redis_restore", options, check=check)
         assert not result.get("failed"), result["msg"]
         return result

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.support.playbook import Controller
 from tests.support.redis import RedisServer
-from tests.support.redis_data import fill
+from tests.support.redis_data import FURTHER, fill
 from tests.support.redis_module import RESTORE_ID, options_for
 
 COLLECTION = "authentik_ops.recovery."
@@ -58,6 +58,7 @@ def test_into_the_store_and_back(
     server.send("SET", "new", "x")
 
     options = {**instance, **small, "restore_id": RESTORE_ID, "work_dir": str(tmp_path / "kept")}
+    options["redis_databases"] = [0, *FURTHER]
     options["backup_set"] = {**store, "id": "latest"}
 
     def steps(*names: str, check: bool = False) -> list[dict[str, Any]]:

@@ -13,6 +13,10 @@ from tests.support.redis import RedisServer, ServerError
 LIBRARY = "#!lua name=recovery\nredis.register_function('answer', function() return 42 end)"
 
 
+#: The databases besides 0 that ``fill`` writes to.
+FURTHER = (1, 9)
+
+
 def fill(server: RedisServer, more: int = 200) -> None:
     """Fill databases 0, 1 and 9 of *server*; *more* is the number of plain keys added."""
     _strings(server, more)

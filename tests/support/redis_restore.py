@@ -22,12 +22,13 @@ from tests.support.redis_module import RESTORE_ID, write_set
 class Restore:
     """A set taken from a server, and the steps of restoring it, as the module calls them."""
 
-    def __init__(self, source: RedisServer, folder: Path) -> None:
+    def __init__(self, source: RedisServer, folder: Path, further_dbs: tuple[int, ...] = ()) -> None:
         out = io.BytesIO()
         taken = _snapshot.take_snapshot(settings_of(source), out, "replication", 30)
         self.set = write_set(folder / "set", out.getvalue(), taken.summary.fingerprint())
         self.folder = WorkFolder(str(folder / "work"), RESTORE_ID)
         self.databases: list[int] | None = None
+        self.own: dict[str, Any] = {"further_dbs": further_dbs}
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -35,7 +36,7 @@ class Restore:
         return manifest
 
     def request(self, server: RedisServer, **more: Any) -> _restore.Request:
-        return _restore.Request(settings_of(server, **more), self.databases, 30)
+        return _restore.Request(settings_of(server, **{**self.own, **more}), self.databases, 30)
 
     def source(self) -> _files.DirectorySource:
         return _files.DirectorySource(str(self.set), self.manifest["artifacts"])

@@ -97,6 +97,7 @@ LAYOUTS = {
         },
         config=(
             "redis:\n  host: localhost\n  port: 6379\n  db: 0\n"
+            "channel:\n  url: redis://localhost:6379/1\n"
             "blueprints_dir: /opt/authentik/blueprints\ncert_discovery_dir: ./certs\n"
         ),
     ),

@@ -177,7 +177,7 @@ REDIS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "tls as text": ({"redis": {"tls": "false"}}, {}, {"tls": False}),
     "socket url": ({"cache": {"url": "unix:///run/redis-authentik/redis.sock?db=3"}}, {},
                    {"socket": "/run/redis-authentik/redis.sock", "db": 3}),
-    "url": ({"redis": {"host": "other"}, "broker": {"url": "rediss://u:p%40ss@r:1/5?ssl_ca_certs=/ca"}}, {},
+    "url": ({"redis": {"host": "r", "port": 1}, "broker": {"url": "rediss://u:p%40ss@r:1/5?ssl_ca_certs=/ca"}}, {},
             {"host": "r", "port": 1, "db": 5, "username": "u", "password": "p@ss", "tls": True, "tls_reqs": "required",
              "tls_ca_cert": "/ca"}),
     "options win": (
@@ -187,6 +187,8 @@ REDIS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
         {"host": "R", "port": 10, "db": 0, "username": "U", "password": None, "tls": False, "tls_reqs": "optional",
          "tls_ca_cert": "/CA"},
     ),
+    "section before other urls": ({"redis": {"host": "r", "db": 1}, "cache": {"url": "redis://r/2"}}, {},
+                                  {"host": "r", "db": 1}),
     "socket by option": ({"redis": {"host": "r"}}, {"redis_socket": "/s"}, {"socket": "/s"}),
     "host by option over a socket url": ({"cache": {"url": "unix:///s"}}, {"redis_host": "r"},
                                          {"host": "r", "socket": None}),
@@ -200,12 +202,37 @@ def test_redis_settings(document: dict[str, Any], options: dict[str, Any], expec
     assert warnings == []
 
 
+@pytest.mark.parametrize(
+    ("document", "options", "expected"),
+    [
+        ({}, {}, [0]),
+        ({"redis": {"db": 2}}, {}, [2]),
+        # What has no URL of its own uses redis.*, so both databases are authentik's.
+        ({"redis": {"db": "1"}, "cache": {"url": "redis://localhost:6379/4"}}, {}, [1, 4]),
+        ({"broker": {"url": "redis://r/1"}, "cache": {"url": "redis://r:6379/4"}}, {}, [1, 4]),
+        ({"broker": {"url": "redis://r/1"}, "cache": {"url": "redis://other/4"}}, {}, [1]),
+        ({"broker": {"url": "unix:///s?db=1"}, "channel": {"url": "unix:///s?db=2"}, "redis": {"db": 3}}, {}, [1, 2]),
+        ({"broker": {"url": "redis://r/1"}, "cache": {"url": "redis://r/4"}}, {"redis_db": 7}, [7]),
+        ({"redis": {"db": 3}}, {"redis_host": "elsewhere"}, [3]),
+    ],
+)
+def test_redis_databases_of_the_instance(
+    document: dict[str, Any], options: dict[str, Any], expected: list[int]
+) -> None:
+    settings, _sources, _warnings = _host.redis_settings(load({"config.yml": document}), options)
+    assert settings.databases == expected
+
+
 def test_urls_that_name_different_redis_servers_are_warned_about() -> None:
-    document = {"cache": {"url": "redis://a"}, "broker": {"url": "redis://b"}}
+    document: dict[str, Any] = {"cache": {"url": "redis://a"}, "broker": {"url": "redis://b"}}
     settings, _sources, warnings = _host.redis_settings(load({"config.yml": document}), {})
     assert settings.host == "b"
     assert len(warnings) == 1
     assert "broker.url, cache.url" in warnings[0]
+    document = {"cache": {"url": "redis://a"}, "redis": {"host": "main"}}
+    settings, _sources, warnings = _host.redis_settings(load({"config.yml": document}), {})
+    assert settings.host == "main"
+    assert "only that of redis is saved" in warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from dataclasses import replace
 
 import pytest
 
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _files
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import RedisSettings
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis import (
     _plan,
     _restore,
     _server,
-    _work_folder,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis._client import CommandError, encode
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis._rdb import Summary
@@ -87,11 +87,32 @@ def test_plan() -> None:
         "Redis database 0: 12 keys are replaced by 8 (2 more have expired since and are left out).",
         "Redis database 3: 0 keys are replaced by 5.",
     ]
-    assert _plan.warnings(contents(), target(), [0, 3], own=0) == [
-        "Redis database 3 is replaced too, although this instance is configured with database 0; "
-        "restrict redis_databases if something else uses it.",
-        "Redis used 3.9 KiB when the dump was taken, its limit here is 2.0 KiB (allkeys-lru).",
+    assert _plan.sentences(contents(), target(), [0])[2:] == [
+        "Redis database 3: left alone, and the set's 5 keys of it are not restored; name it in redis_databases if it "
+        "belongs to this instance.",
     ]
+    full = "Redis used 3.9 KiB when the dump was taken, its limit here is 2.0 KiB (allkeys-lru)."
+    assert _plan.warnings(contents(), target(), [0, 3], own=[0, 3]) == [full]
+    assert _plan.warnings(contents(), target(), [0, 3], own=[0]) == [
+        "Redis database 3 is replaced too, as redis_databases says; this instance's configuration does not name it.",
+        full,
+    ]
+    assert _plan.warnings(contents(), target(), [11], own=[11]) == [
+        "The set holds no key of Redis database 11, which is emptied. It holds keys of 0, 3: "
+        "if the instance used those when it was saved, give redis_db or redis_databases.",
+        full,
+    ]
+
+
+def test_functions_of_a_shared_server_are_left_alone() -> None:
+    held = contents()
+    held.summary.functions.append(b"library")
+    server = target()
+    assert _plan.takes_functions(held, server.facts, [0, 3, 11])
+    assert not _plan.takes_functions(held, server.facts, [0, 3])
+    assert "left alone" in _plan.sentences(held, server, [0, 3])[-1]
+    assert "replaced by the 1" in _plan.sentences(held, server, [0, 3, 11])[-1]
+    assert not _plan.takes_functions(contents(), server.facts, [0, 3, 11])
 
 
 def test_blockers() -> None:
@@ -102,19 +123,17 @@ def test_blockers() -> None:
     assert _plan.blockers(contents(), target(value_limit=111)) == []
 
 
-@pytest.mark.parametrize(
-    ("chosen", "held", "expected"), [(None, [3], [2, 3]), (None, [], [2]), ([5, 3, 5], [3], [3, 5]), ([], [1], [1, 2])]
-)
-def test_databases(chosen: list[int] | None, held: list[int], expected: list[int]) -> None:
-    assert _restore.Request(RedisSettings(db=2), chosen, 1).chosen(held) == expected
+@pytest.mark.parametrize(("chosen", "expected"), [(None, [1, 2]), ([5, 3, 5], [3, 5]), ([], [1, 2])])
+def test_databases(chosen: list[int] | None, expected: list[int]) -> None:
+    assert _restore.Request(RedisSettings(db=2, further_dbs=(1, 2)), chosen, 1).chosen == expected
 
 
 def test_default_work_dir(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/someone")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert _work_folder.default_work_dir() == "/var/lib/authentik-recovery"
+    assert _files.default_work_dir() == "/var/lib/authentik-recovery"
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert _work_folder.default_work_dir() == "/home/someone/.local/state/authentik-recovery"
+    assert _files.default_work_dir() == "/home/someone/.local/state/authentik-recovery"
 
 
 def test_commands_are_binary_safe() -> None:

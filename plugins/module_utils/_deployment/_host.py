@@ -11,6 +11,7 @@ Pure: values in, values out.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlparse
 
@@ -119,13 +120,15 @@ def redis_settings(
 ) -> tuple[RedisSettings, dict[str, str], list[str]]:
     """Return how to reach Redis, where each value came from, and warnings.
 
-    A URL (``broker.url``, ``cache.url``, ``channel.url``) goes before ``redis.*``, as in authentik.
+    As in authentik, ``broker.url`` goes before ``redis.*``, and what has no URL of its own uses ``redis.*``. Where that
+    is not set either, the first URL counts.
 
     :raises InputError: when a value cannot be used.
     """
     sources: dict[str, str] = {}
     urls = [(key, setting) for key in _REDIS_URLS for setting in [configuration.first(key)] if setting]
-    from_url: dict[str, Any] = parse_redis_url(str(urls[0][1].value)) if urls else {}
+    by_section = configuration.any_configured("redis") and not (urls and urls[0][0] == _REDIS_URLS[0])
+    from_url: dict[str, Any] = parse_redis_url(str(urls[0][1].value)) if urls and not by_section else {}
 
     def pick(key: str) -> Any:
         option = options.get("redis_" + key)
@@ -146,30 +149,48 @@ def redis_settings(
     # A host that is given means TCP, whatever socket the configuration names.
     socket = pick("socket") if options.get("redis_socket") or options.get("redis_host") is None else None
     port, database = pick("port"), pick("db")
-    return (
-        RedisSettings(
-            host=pick("host") or "localhost",
-            port=6379 if port is None else port,
-            db=database or 0,
-            username=pick("username") or None,
-            password=pick("password") or None,
-            tls=bool(pick("tls")),
-            tls_reqs=pick("tls_reqs") or "none",
-            tls_ca_cert=pick("tls_ca_cert") or None,
-            socket=socket or None,
-        ),
-        sources,
-        _compare_redis_urls(urls),
+    settings = RedisSettings(
+        host=pick("host") or "localhost",
+        port=6379 if port is None else port,
+        db=database or 0,
+        username=pick("username") or None,
+        password=pick("password") or None,
+        tls=bool(pick("tls")),
+        tls_reqs=pick("tls_reqs") or "none",
+        tls_ca_cert=pick("tls_ca_cert") or None,
+        socket=socket or None,
     )
+    named = {key: parse_redis_url(str(setting.value)) for key, setting in urls}
+    if not urls or configuration.any_configured("redis"):
+        section = {key: configuration.get("redis." + key) for key in ("host", "port", "db", "socket")}
+        named["redis"] = {key: setting.value for key, setting in section.items() if setting is not None}
+    if options.get("redis_db") is None:
+        settings = replace(settings, further_dbs=_further_databases(named, settings))
+    chosen = "redis" if by_section else urls[0][0] if urls else ""
+    return settings, sources, _compare_redis_servers(named, chosen)
 
 
-def _compare_redis_urls(urls: list[tuple[str, Setting]]) -> list[str]:
-    """Return a warning where the URLs do not all name the same database of the same server."""
-    if len({str(parse_redis_url(str(setting.value))) for _key, setting in urls}) < 2:
+def _redis_place(parts: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what tells one Redis server from another."""
+    if parts.get("socket"):
+        return (parts["socket"],)
+    return parts.get("host") or "localhost", int(parts.get("port") or 6379)
+
+
+def _further_databases(named: dict[str, dict[str, Any]], settings: RedisSettings) -> tuple[int, ...]:
+    """Return the other databases of this server that the configuration names."""
+    place = _redis_place({"host": settings.host, "port": settings.port, "socket": settings.socket})
+    found = {int(parts.get("db") or 0) for parts in named.values() if _redis_place(parts) == place}
+    return tuple(sorted(found - {settings.db}))
+
+
+def _compare_redis_servers(named: dict[str, dict[str, Any]], chosen: str) -> list[str]:
+    """Return a warning where the configuration names several servers."""
+    if len({_redis_place(parts) for parts in named.values()}) < 2:
         return []
     return [
-        "%s name different Redis servers or databases; only that of %s is saved. Choose with the redis_* options."
-        % (", ".join(key for key, _setting in urls), urls[0][0])
+        "%s name different Redis servers; only that of %s is saved. Choose with the redis_* options."
+        % (", ".join(named), chosen)
     ]
 
 

@@ -75,6 +75,7 @@ class RedisSettings:
 
     :param socket: path of a Unix socket; host, port and TLS are not used then.
     :param tls_reqs: check of the server's certificate: ``none``, ``optional`` or ``required``.
+    :param further_dbs: databases of the same server, besides ``db``, that the configuration names too.
     """
 
     host: str = "localhost"
@@ -86,6 +87,12 @@ class RedisSettings:
     tls_reqs: str = "none"
     tls_ca_cert: str | None = None
     socket: str | None = None
+    further_dbs: tuple[int, ...] = ()
+
+    @property
+    def databases(self) -> list[int]:
+        """The databases of this server that belong to the instance."""
+        return sorted({self.db, *self.further_dbs})
 
     def describe(self) -> dict[str, Any]:
         """Return the settings without the password."""
@@ -93,6 +100,7 @@ class RedisSettings:
             "host": self.host,
             "port": self.port,
             "db": self.db,
+            "databases": self.databases,
             "username": self.username,
             "password_set": bool(self.password),
             "tls": self.tls,

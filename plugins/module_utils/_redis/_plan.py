@@ -174,23 +174,44 @@ def sentences(contents: Contents, target: Target, databases: list[int]) -> list[
         if expired.get(database):
             text += " (%d more have expired since and are left out)" % expired[database]
         plan.append(text + ".")
-    if summary.functions:
+    plan += [
+        "Redis database %d: left alone, and the set's %d keys of it are not restored; name it in redis_databases if it "
+        "belongs to this instance." % (database, summary.keys[database])
+        for database in sorted(set(summary.keys) - set(databases))
+    ]
+    if takes_functions(contents, facts, databases):
         plan.append("Redis functions: all libraries are replaced by the %d of the set." % len(summary.functions))
+    elif summary.functions:
+        plan.append(
+            "Redis functions: left alone, and the set's %d libraries are not restored, because the server is shared."
+            % len(summary.functions)
+        )
     return plan
 
 
-def warnings(contents: Contents, target: Target, databases: list[int], own: int) -> list[str]:
-    """Return what an operator should look at before going on."""
+def takes_functions(contents: Contents, facts: ServerFacts, databases: list[int]) -> bool:
+    """Tell whether function libraries are replaced: they belong to the whole server, so only where nobody shares it."""
+    return bool(contents.summary.functions) and not {*contents.summary.keys, *facts.keys} - set(databases)
+
+
+def warnings(contents: Contents, target: Target, databases: list[int], own: list[int]) -> list[str]:
+    """Return what an operator should look at before going on.
+
+    :param own: the databases that belong to the instance.
+    """
     summary, facts = contents.summary, target.facts
     found = [
-        "Redis database %d is replaced too, although this instance is configured with database %d; "
-        "restrict redis_databases if something else uses it." % (database, own)
+        "Redis database %d is replaced too, as redis_databases says; this instance's configuration does not name it."
+        % database
         for database in databases
-        if database != own and (summary.keys.get(database) or facts.keys.get(database))
+        if database not in own and (summary.keys.get(database) or facts.keys.get(database))
     ]
-    left = sorted(set(summary.keys) - set(databases))
-    if left:
-        found.append("Redis databases %s of the set are left out, as redis_databases says." % left)
+    if summary.keys and not set(summary.keys) & set(databases):
+        found.append(
+            "The set holds no key of Redis database %s, which is emptied. It holds keys of %s: if the instance used "
+            "those when it was saved, give redis_db or redis_databases."
+            % (", ".join(map(str, databases)), ", ".join(map(str, sorted(summary.keys))))
+        )
     if summary.checksum == "disabled":
         found.append("The dump carries no checksum of its own; SHA-256 alone vouches for it.")
     used = int(summary.aux.get("used-mem", "0") or 0)

@@ -49,7 +49,6 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import RedisSettings
@@ -63,8 +62,8 @@ _BLOCK = 1 << 20
 class Request:
     """What to restore where.
 
-    :param settings: the server; its database counts as one that the instance uses.
-    :param databases: restrict the restore to these, or None for all that the set holds.
+    :param settings: the server, and which of its databases belong to the instance.
+    :param databases: the ones to restore; None for the instance's.
     :param limit: seconds that saving the present content may take.
     """
 
@@ -72,11 +71,10 @@ class Request:
     databases: list[int] | None
     limit: float
 
-    def chosen(self, held: Iterable[int]) -> list[int]:
-        """Return the databases that are emptied and filled: the instance's and the set's."""
-        if self.databases:
-            return sorted(set(self.databases))
-        return sorted({self.settings.db, *held})
+    @property
+    def chosen(self) -> list[int]:
+        """The databases that are emptied and filled. Others in the set are those of whatever shares the server."""
+        return sorted(set(self.databases or self.settings.databases))
 
 
 def check(request: Request, source: Any, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -95,9 +93,10 @@ def _compare(request: Request, contents: _plan.Contents, manifest: dict[str, Any
                 "The dump has %s %s, the manifest says %s." % (name, found[name], recorded.get(name)),
                 "The set contradicts itself; use another one.",
             )
-    databases = request.chosen(summary.keys)
+    databases = request.chosen
     with Client(request.settings) as client:
-        target = _plan.read_target(client, databases, bool(summary.functions))
+        functions = _plan.takes_functions(contents, read_facts(client), databases)
+        target = _plan.read_target(client, databases, functions)
     blockers = _plan.blockers(contents, target)
     if blockers:
         raise StateError(" ".join(error.cause for error in blockers), blockers[0].hint)
@@ -105,9 +104,9 @@ def _compare(request: Request, contents: _plan.Contents, manifest: dict[str, Any
     return {
         "changed": False,
         "plan": _plan.sentences(contents, target, databases),
-        "warnings": _plan.warnings(contents, target, databases, request.settings.db),
+        "warnings": _plan.warnings(contents, target, databases, request.settings.databases),
         "databases": databases,
-        "functions": bool(summary.functions),
+        "functions": functions,
         "keys": {str(db): summary.keys.get(db, 0) - expired.get(db, 0) for db in databases},
         "keys_expired": {str(db): expired.get(db, 0) for db in databases},
         "keys_present": {str(db): target.facts.keys.get(db, 0) for db in databases},

@@ -35,13 +35,6 @@ BEFORE = "before.rdb"
 PREPARED, SWAPPING, SWAPPED = "prepared", "swapping", "swapped"
 
 
-def default_work_dir() -> str:
-    """Return where restores keep their files: a system folder for root, else one in the home directory."""
-    if os.geteuid() == 0:
-        return "/var/lib/authentik-recovery"
-    return os.path.join(os.path.expanduser("~"), ".local", "state", "authentik-recovery")
-
-
 class WorkFolder:
     """The folder of one restore; made by :meth:`make`, absent before."""
 
