@@ -1,0 +1,160 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The two modules that work on the store, run in the process: what each option does, and the spool's options."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.authentik_ops.recovery.plugins.action import authentik_backup_set, authentik_backup_set_info
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._facts import instance_facts
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import Spooling, spooling
+
+VERSION = {"value": "2025.12.4", "source": "x"}
+
+
+def act(plugin: Any, check: bool = False, **options: Any) -> dict[str, Any]:
+    """Run an action plugin with the options of its task; the host is not there."""
+    task = SimpleNamespace(args=options, async_val=0, check_mode=check, action=plugin.__name__)
+    connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="none"))
+    result: dict[str, Any] = plugin.ActionModule(task, connection, None, None, None, None).run()
+    return result
+
+
+def backup(store: Path, **more: Any) -> Path:
+    """Publish a set with one artifact and return its folder."""
+    where: dict[str, Any] = {"store": str(store), "instance": "sso"}
+    opened = act(authentik_backup_set, **where, state="open")
+    partial = DirectoryStore(str(store), "sso").partial(opened["id"])
+    with partial.sink().artifact("static/media.tar.gz") as out:
+        out.write(b"m" * 5000)
+    entry = {
+        "path": "static/media.tar.gz", "component": "media", "size": out.size, "sha256": out.sha256,
+        "plain_size": out.size, "plain_sha256": out.sha256, "compression": "gzip", "encryption": "none",
+        "linked_from": None, "tool": None, "seconds": 1, "bytes_per_second": 1,
+    }  # fmt: skip
+    partial.save_record({"component": "media", "artifacts": [{"path": entry["path"]}], "deployment": "host"}, [entry])
+    published = act(authentik_backup_set, **where, state="published", id=opened["id"], **more)
+    assert published["changed"], published
+    return Path(published["path"])
+
+
+def test_each_state_of_a_set(tmp_path: Path) -> None:
+    path = backup(tmp_path / "store")
+    assert path.parent == tmp_path / "store" / "sso"
+    where: dict[str, Any] = {"store": str(tmp_path / "store"), "instance": "other"}
+    opened = act(authentik_backup_set, **where, state="open")
+    assert opened["path"].startswith(str(tmp_path / "store" / "other"))
+    assert act(authentik_backup_set, check=True, **where, state="discarded", id=opened["id"])["changed"]
+    assert [act(authentik_backup_set, **where, state="discarded", id=opened["id"])["changed"] for _ in "12"] == [
+        True,
+        False,
+    ]
+
+
+def test_facts_that_are_given_are_in_the_manifest(tmp_path: Path) -> None:
+    given = {"deployment": "elsewhere", "authentik_version": VERSION, "install_id_sha256": "a" * 64}
+    facts = json.loads((backup(tmp_path, instance_facts=given) / "manifest.json").read_text())["instance"]
+    assert facts == {**given, "name": "sso", "train": "2025.12", "secret_key_fingerprint": None}
+
+
+@pytest.mark.parametrize(
+    ("given", "records", "expected"),
+    [
+        ({}, {}, {"deployment": "host", "authentik_version": None, "train": None}),
+        ({}, {"config": {"deployment": "x", "authentik_version": VERSION}}, {"deployment": "x", "train": "2025.12"}),
+        ({"deployment": "y", "train": "2026.2"}, {"config": {"deployment": "x", "train": "2025.12"}},
+         {"deployment": "y", "train": "2026.2"}),
+        ({}, {"a": {}, "config": {"secret_key_fingerprint": {"salt": "0"}}}, {"secret_key_fingerprint": {"salt": "0"}}),
+    ],
+)  # fmt: skip
+def test_facts_that_are_not_given_come_from_the_components(
+    given: dict[str, Any], records: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    found = instance_facts("sso", given, records)
+    assert found["name"] == "sso"
+    assert {fact: found[fact] for fact in expected} == expected
+
+
+def test_a_fact_that_has_no_place_is_refused() -> None:
+    with pytest.raises(InputError, match=r"holds colour.*deployment"):
+        instance_facts("sso", {"colour": "red"}, {})
+
+
+def test_what_info_lists_and_when_it_reads_the_bytes(tmp_path: Path) -> None:
+    first, second = backup(tmp_path), backup(tmp_path)
+    artifact = second / "static" / "media.tar.gz"
+    artifact.chmod(0o600)
+    artifact.write_bytes(b"x" * 5000)
+    where: dict[str, Any] = {"store": str(tmp_path), "instance": "sso"}
+
+    def found(**options: Any) -> tuple[list[str], list[str]]:
+        result = act(authentik_backup_set_info, **{**where, **options})
+        assert not result.get("failed"), result
+        return [one["id"] for one in result["sets"]], [one["name"] for one in result["problems"]]
+
+    assert found() == found(verify=False) == ([second.name, first.name], [])
+    assert act(authentik_backup_set_info, **where, backup_id="latest")["manifest"]["id"] == second.name
+    assert act(authentik_backup_set_info, **where, backup_id=first.name)["manifest"]["id"] == first.name
+    for options in ({}, {"backup_id": second.name}):
+        checked = act(authentik_backup_set_info, check=True, **where, verify=True, **options)
+        assert "SHA-256" in str(checked)
+        assert found() == ([second.name, first.name], []), "check mode records nothing"
+    assert found(verify=True) == ([first.name], [second.name])
+    assert found() == ([first.name], [second.name])
+    assert act(authentik_backup_set_info, **where, backup_id=second.name)["failed"]
+    assert found(instance="nobody") == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("plugin", "options", "says"),
+    [
+        (authentik_backup_set, {"state": "published"}, "id"),
+        (authentik_backup_set, {"state": "discarded"}, "id"),
+        (authentik_backup_set, {"state": "forgotten"}, "state"),
+        (authentik_backup_set, {}, "state"),
+        (authentik_backup_set_info, {"verify": "perhaps"}, "verify"),
+        (authentik_backup_set_info, {"instance": ""}, "instance"),
+    ],
+)
+def test_options_that_make_no_sense_are_named(tmp_path: Path, plugin: Any, options: dict[str, Any], says: str) -> None:
+    try:
+        result = act(plugin, **{"store": str(tmp_path / "store"), "instance": "sso", **options})
+        assert result["failed"]
+        message = result["msg"]
+    except Exception as exc:  # noqa: BLE001  the kind differs between releases of Ansible
+        message = str(exc)
+    assert says in message
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("plugin", [authentik_backup_set, authentik_backup_set_info])
+def test_the_action_takes_what_the_module_documents(plugin: Any) -> None:
+    module = importlib.import_module(plugin.__name__.replace(".action.", ".modules."))
+    options = yaml.safe_load(module.DOCUMENTATION)["options"]
+    assert {
+        name: {key: value for key, value in option.items() if key != "description"} for name, option in options.items()
+    } == plugin._SPEC
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, Spooling(64 * 1048576, 4, "/var/tmp")),
+        ({"chunk_size": "1M", "window": 2, "spool_dir": "/srv"}, Spooling(1048576, 2, "/srv")),
+        ({"chunk_size": 8192, "window": "3"}, Spooling(8192, 3, "/var/tmp")),
+    ],
+)
+def test_options_of_the_spool(arguments: dict[str, Any], expected: Spooling) -> None:
+    assert spooling(arguments) == expected
