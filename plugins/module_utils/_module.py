@@ -131,7 +131,8 @@ class Context:
     def instance(self) -> Instance:
         """The instance, discovered on first use; what an operator should look at becomes a warning."""
         if self._instance is None:
-            self._instance = _discover.discover(self.params, read_version)
+            bin_dir = self.params["postgresql_bin_dir"]
+            self._instance = _discover.discover(self.params, lambda settings: read_version(settings, bin_dir))
             for warning in self._instance.warnings:
                 self.warn(warning)
         return self._instance
@@ -179,9 +180,10 @@ class Context:
         return _manifest.load(_read_manifest(src))
 
 
-def read_version(settings: PostgresSettings) -> str | None:
+def read_version(settings: PostgresSettings, bin_dir: str | None = None) -> str | None:
     """Return the newest version that authentik noted in its database, None where it keeps no history.
 
+    :param bin_dir: folder to look for ``psql`` in first.
     :raises RecoveryError: when the database cannot be asked.
     """
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._client import connect
@@ -191,7 +193,7 @@ def read_version(settings: PostgresSettings) -> str | None:
     )
 
     table = "%s.authentik_version_history" % quote_ident(settings.default_schema)
-    with connect(settings) as session:
+    with connect(settings, bin_dir=bin_dir) as session:
         # The table exists since authentik 2024.10.
         if not session.rows("SELECT 1 AS found WHERE to_regclass(%s) IS NOT NULL" % quote_literal(table)):
             return None

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.authentik_ops.recovery.plugins.doc_fragments import instance as instance_fragment
 from ansible_collections.authentik_ops.recovery.plugins.doc_fragments import stream as stream_fragment
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _module
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _module, _process
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment import _discover
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import ConnectError, InputError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import _client
+from ansible_collections.authentik_ops.recovery.plugins.modules import authentik_info
 from tests.support.playbook import Controller
 from tests.support.postgres_server import Database
 
@@ -107,6 +111,21 @@ def test_an_old_database_keeps_no_history(database18: Database) -> None:
         _module.read_version(database18.settings(password="wrong"))
 
 
+def test_the_version_is_asked_by_the_programs_that_were_named(
+    database18: Database, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database18.psql(HISTORY.format(schema="public"))
+    monkeypatch.setattr(_client, "psycopg2", None)
+    monkeypatch.setattr(_process, "SYSTEM_DIRS", ())
+    monkeypatch.setenv("PATH", "/nonexistent")
+    for bin_dir, version in ((str(database18.server.bin), "2025.12.4"), (None, None)):
+        arguments = {**options, **database18.options(postgresql_bin_dir=bin_dir)}
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            authentik_info.main()
+        result = json.loads(capsys.readouterr().out)
+        assert (result["version"] or {}).get("value") == version, result["notes"]
+
+
 def test_warnings_reach_the_operator(controller: Controller, options: dict[str, Any]) -> None:
     run = controller.module(INFO, {**options, "env_files": ["/nowhere.env"]})
     assert "/nowhere.env, named by env_files, does not exist" in run.output
@@ -153,6 +172,10 @@ def without_no_log(spec: dict[str, Any]) -> dict[str, Any]:
 )
 def test_options_are_what_their_documentation_says(fragment: str, spec: dict[str, Any]) -> None:
     assert spec_of(documented(fragment)) == without_no_log(spec)
+
+
+def test_the_default_of_config_paths_is_where_authentik_looks() -> None:
+    assert tuple(_module.INSTANCE_SPEC["config_paths"]["default"]) == _discover.CONFIG_PATHS
 
 
 def test_one_of_two_ways_has_to_be_chosen(tmp_path: Path) -> None:
