@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,7 +26,7 @@ from ansible_collections.authentik_ops.recovery.plugins.modules import authentik
 
 SYSTEMCTL = """\
 #!{python}
-import os, sys
+import os, sys, time
 here = {here!r}
 words = [word for word in sys.argv[1:] if not word.startswith("-")]
 verb, names = words[0], words[1:]
@@ -41,6 +42,7 @@ if verb == "show":
 elif verb in ("stop", "start", "reset-failed"):
     with open(os.path.join(here, "log"), "a") as log:
         log.write("%s %s\\n" % (verb, names[0]))
+    time.sleep(float(get("takes", verb, names[0]) or 0))
     failure = get("fail", verb, names[0])
     if failure is not None:
         sys.exit(failure)
@@ -247,6 +249,17 @@ def test_systemctl_fails(host: Host, run: Run, state: str, verb: str) -> None:
     assert result["next_command"] == "systemctl status " + WORKER
     if verb == "stop":
         assert host.state(SERVER) == "active"
+
+
+def test_systemctl_that_never_ends_is_given_up(host: Host, run: Run) -> None:
+    host.put("takes", "stop", LDAP, "30")
+    started = time.monotonic()
+    result = run("stopped", timeout=1)
+    assert time.monotonic() - started < 20
+    assert result["error"] == "ToolError"
+    assert "systemctl stop -- %s" % LDAP in result["msg"]
+    assert "1 s" in result["msg"]
+    assert host.state(WORKER) == "active"
 
 
 def test_a_failed_service_is_reset_before_it_is_started(host: Host, run: Run) -> None:

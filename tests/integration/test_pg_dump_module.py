@@ -270,6 +270,8 @@ def test_check_mode_tells_all_and_writes_nothing(filled: Database, tmp_path: Pat
     assert result["estimated_bytes"] > 1_000_000
     assert result["free_bytes"] > 0
     assert not dest.exists()
+    streamed = run_dump(filled, None, check=True, spool_dir=str(tmp_path))
+    assert "Free in %s: " % tmp_path in " ".join(streamed["plan"])
 
 
 def test_check_mode_finds_what_a_run_would_trip_over(filled: Database, tmp_path: Path) -> None:

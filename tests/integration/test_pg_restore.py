@@ -185,6 +185,9 @@ def test_several_databases_of_one_set_go_together(fresh18: Server, tmp_path: Pat
         assert oracle.differences(picture, oracle.take(fresh18, name)) == []
     missing = restore(own, "check", folder, databases=["nothing"], admin_user=None, admin_password=None)
     assert "holds no database nothing" in missing["msg"]
+    undone = restore(own, "undo", None, databases=["authentik", "wiki"], admin_user=None, admin_password=None)
+    assert len(undone["renamed"]) == 4, "without the set too"
+    assert other.psql("SELECT count(*) FROM page") == "0"
 
 
 def test_into_another_name_and_another_role(filled: Database, tmp_path: Path) -> None:
@@ -196,6 +199,13 @@ def test_into_another_name_and_another_role(filled: Database, tmp_path: Path) ->
     )
     owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname IN ('public', 'template', 't_acme')"
     assert target.psql(owners) == "sso_role"
+
+
+def test_the_programs_that_were_named_and_no_others(database18: Database, tmp_path: Path) -> None:
+    folder = make_set(tmp_path / "set", database18)
+    for step in ("check", "prepare"):
+        result = restore(database18, step, folder, postgresql_bin_dir="/nonexistent")
+        assert "/nonexistent holds no working pg_restore" in result["msg"]
 
 
 def test_check_changes_nothing_and_says_what_would_happen(filled: Database, tmp_path: Path) -> None:

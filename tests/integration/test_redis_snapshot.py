@@ -288,6 +288,10 @@ def test_module(make_redis: MakeRedis, tmp_path: Path, method: str) -> None:
     digest = subprocess.run(["sha256sum"], input=data, capture_output=True, check=True).stdout.split()[0].decode()
     assert artifact["sha256"] == digest
     assert record["fingerprint"]["keys"]["1"] == 110
+    # The server itself says how it was asked.
+    counted = str(server.send("INFO", "commandstats"))
+    asked = [name for name in ("bgsave", "save", "psync") if "cmdstat_%s:" % name in counted]
+    assert asked == ["psync" if method == "replication" else method]
     assert "secret" not in str(result).replace("secret_key", "")
 
 
