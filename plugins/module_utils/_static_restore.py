@@ -7,19 +7,21 @@
 """Directories come back in steps: checked, built beside the live one and proved, swapped by rename, undone by rename.
 
 All state is in two names beside the directory: ``<dir>.new-<restore id>`` and ``<dir>.before-<restore id>``. Where no
-directory was before, an empty *file* takes the second name, so that undo knows.
+directory was before, an empty *file* takes the second name, so that undo knows. What was written into a restored
+directory before it was undone is in no backup: such a directory stays, as ``<dir>.undone-<restore id>``.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _static, _tar_codec, _tar_extract
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     InputError,
     IntegrityError,
+    RecoveryError,
     SpaceError,
     StateError,
 )
@@ -29,6 +31,12 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._files impo
     write_private,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import artifacts_of
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import (
+    Place,
+    abandoned_copies,
+    free_name,
+    make_place,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import format_bytes
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import TreeDigest, differences
 
@@ -41,23 +49,6 @@ if TYPE_CHECKING:
 
 #: What a file, directory or link costs on disk besides its content.
 _OVERHEAD = 4096
-
-
-class Place(NamedTuple):
-    """Where a component is restored to, and the names used on the way."""
-
-    component: str
-    live: str
-    new: str
-    before: str
-
-
-def make_place(component: str, path: str, restore_id: str) -> Place:
-    """:param path: the directory; where it is a symbolic link, the directory it leads to is the one replaced."""
-    if not os.path.isabs(path) or os.path.normpath(path) == "/":
-        raise InputError("%s cannot be restored to %r" % (component, path), "Give an absolute path, not /")
-    live = os.path.realpath(path)
-    return Place(component, live, "%s.new-%s" % (live, restore_id), "%s.before-%s" % (live, restore_id))
 
 
 def choose(manifest: dict[str, Any], components: list[str] | None) -> tuple[list[dict[str, Any]], list[str]]:
@@ -177,7 +168,7 @@ def check_space(work: list[tuple[dict[str, Any], Place]]) -> list[str]:
 def prepare(record: dict[str, Any], place: Place, source: DirectorySource | SpoolSource) -> list[str]:
     """Unpack beside the live directory and prove the copy equal to the fingerprint.
 
-    A copy that an earlier, killed try left under the same restore id is removed first.
+    Copies that killed restores left, under this id or another one, are removed first: none was ever live.
 
     :returns: warnings.
     :raises IntegrityError: the copy is not equal; it was removed.
@@ -188,7 +179,8 @@ def prepare(record: dict[str, Any], place: Place, source: DirectorySource | Spoo
     if blockers:
         raise StateError("; ".join(blockers))
     os.makedirs(os.path.dirname(place.live), exist_ok=True)
-    _remove(place.new)
+    for copy in [*abandoned_copies(place), place.new]:
+        _remove(copy)
     fd = _tar_extract.make_folder(place.new)
     try:
         extraction = _tar_extract.Extraction(fd, place.new)
@@ -238,20 +230,19 @@ def swap(place: Place) -> bool:
     return True
 
 
-def undo(place: Place, pretend: bool = False) -> list[str]:
+def undo(record: dict[str, Any], place: Place, pretend: bool = False) -> list[str]:
     """Put back what was before and drop what was prepared; sentences saying what was done, none when nothing was.
 
     :param pretend: only say it.
     """
     said = []
     if os.path.lexists(place.before):
-        stray = os.path.lexists(place.live) and os.path.lexists(place.new)
-        aside = "%s.found-%s" % (place.live, place.before.rpartition(".before-")[2]) if stray else place.new
+        aside, why = _aside(record, place)
         nothing_before = os.path.isfile(place.before)
         if os.path.lexists(place.live):
             said.append("%s: %s was moved out of the way" % (place.component, place.live))
-            if stray:
-                said.append("%s: it was made during the restore; it is kept as %s" % (place.component, aside))
+            if why:
+                said.append("%s: %s; it is kept as %s" % (place.component, why, aside))
         said.append(
             "%s: %s was put back%s"
             % (place.component, place.live, ", that is, there is none as before" if nothing_before else "")
@@ -269,6 +260,22 @@ def undo(place: Place, pretend: bool = False) -> list[str]:
         if not pretend:
             _remove(place.new)
     return said
+
+
+def _aside(record: dict[str, Any], place: Place) -> tuple[str, str]:
+    """Where undo moves the live directory, and why it is kept; empty where it need not be."""
+    restore_id = place.before.rpartition(".before-")[2]
+    if not os.path.lexists(place.live):
+        return place.new, ""
+    if os.path.lexists(place.new):
+        return free_name("%s.found-%s" % (place.live, restore_id)), "it was made during the restore"
+    try:
+        changed = bool(differences(record["fingerprint"], _static.digest_tree(place.live)[1]))
+    except RecoveryError:
+        changed = True  # what cannot be read is not known to be in the backup
+    if changed:
+        return free_name("%s.undone-%s" % (place.live, restore_id)), "it was changed since it was restored"
+    return place.new, ""
 
 
 def _compare(record: dict[str, Any], found: dict[str, Any], what: str) -> None:
@@ -333,8 +340,8 @@ def restore(
     warnings: list[str] = []
     changed = step != "check"
     if step == "undo":
-        for _record, place in reversed(work):
-            plan += undo(place, pretend)
+        for record, place in reversed(work):
+            plan += undo(record, place, pretend)
         changed = bool(plan)
     elif step == "check" or pretend:
         plan = _check_all(work, open_source())

@@ -40,10 +40,11 @@ options:
   step:
     description:
       - V(check) reads every byte of the archives and looks at the target, and changes nothing.
-      - V(prepare) unpacks beside the live directory and proves the copy equal to the backup.
+      - V(prepare) unpacks beside the live directory and proves the copy equal to the backup. Copies of the same
+        directory that other restores prepared and never swapped in are removed.
       - V(swap) exchanges both by rename. Stop authentik first.
       - V(undo) puts back what was before and removes what was prepared. It can be repeated, and needs no state but
-        the names on the disk.
+        the names on the disk. A restored directory that was changed since stays, as C(<directory>.undone-<restore id>).
     type: str
     choices:
       - check

@@ -229,6 +229,35 @@ def test_prepare_again_replaces_what_a_killed_try_left(site: Site) -> None:
     assert snapshot(site.new) == site.saved
 
 
+def test_prepare_clears_copies_of_killed_restores(site: Site) -> None:
+    srv = site.base / "srv"
+    gone = "media.new-20260101T000000Z-ffff"
+    half_swapped = ["media.before-20260102T000000Z-ffff", "media.new-20260102T000000Z-ffff"]
+    others = ["media.new-2026", "media2.new-20260101T000000Z-ffff"]
+    for name in (gone, *half_swapped, *others):
+        (srv / name).mkdir()
+    site.step("check")
+    assert gone in site.names()
+    site.step("prepare")
+    assert site.names() == sorted(["media", site.new.name, *half_swapped, *others])
+
+
+def test_what_was_written_after_the_restore_survives_undo(site: Site) -> None:
+    site.step("prepare")
+    site.step("swap")
+    (site.live / "upload").write_text("written since")
+    kept = site.base / "srv" / ("media.undone-" + RESTORE_ID)
+    assert any(str(kept) in sentence for sentence in site.step("undo", pretend=True)["plan"])
+    site.step("undo")
+    assert (snapshot(site.live), (kept / "upload").read_text()) == (site.damaged, "written since")
+    site.step("prepare")
+    site.step("swap")
+    (site.live / "upload").write_text("and again")
+    site.step("undo")
+    assert (kept / "upload").read_text() == "written since"
+    assert (kept.with_name(kept.name + "_2") / "upload").read_text() == "and again"
+
+
 def test_prepare_after_swap_is_refused(site: Site) -> None:
     site.step("prepare")
     site.step("swap")
