@@ -41,12 +41,12 @@ def test_a_set_is_made_listed_and_read_back(rig: Rig) -> None:
         {"path": "redis/dump.rdb"},
         {"path": DUMP, "limit": 2000000},
         {"path": "static/media.tar"},
-        {"path": DUMP},
+        {"path": DUMP, "pause": 0.03},
     ]
     run = rig.play(
         [
-            *rig.backup_tasks(parts),
-            rig.restore_task(reads),
+            *rig.backup_tasks(parts, window=3),
+            rig.restore_task(reads, chunk_size="512K", window=2),
             rig.restore_task([], step="swap"),
             {INFO: {**rig.where, "backup_id": "latest", "verify": True}},
             {BACKUP_SET: {**rig.where, "state": "published", "id": "{{ opened.id }}"}},
@@ -63,6 +63,9 @@ def test_a_set_is_made_listed_and_read_back(rig: Rig) -> None:
         (DUMP, SIZE),
     ]
     assert read["seen"][3]["sha256"] == hashlib.sha256(content(SIZE, 1)).hexdigest()
+    assert (produced["spool"]["chunk_size"], produced["spool"]["window"]) == (1048576, 3)
+    assert read["spooled"]["largest"] == 524288
+    assert 1 <= read["spooled"]["most"] <= 2
     # Fingerprints are in the manifest, not on the screen; neither is the manifest in the restore's result.
     assert info["manifest"]["components"]["redis"]["fingerprint"]["whole"].startswith("bigbig")
     assert "bigbig" not in json.dumps([produced, read, swapped])

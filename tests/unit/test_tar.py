@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _tar, _tar_extract
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _tar, _tar_codec, _tar_extract
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, ToolError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import Entry
 
 DIR, LINK, HARD = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
@@ -138,3 +138,24 @@ def test_sizes_beyond_the_octal_field_fit() -> None:
     header = _tar.member_header(entry)
     assert tarfile.TarInfo.frombuf(header[:512], "utf-8", "strict").type == tarfile.XHDTYPE
     assert b" size=9663676416\n" in header
+
+
+@pytest.mark.parametrize(
+    ("wanted", "program", "chosen"),
+    [
+        ("auto", "/bin/zstd", "zstd"),
+        ("auto", None, "gzip"),
+        ("zstd", "/bin/zstd", "zstd"),
+        ("gzip", "/bin/zstd", "gzip"),
+        ("gzip", None, "gzip"),
+    ],
+)
+def test_compression(wanted: str, program: str | None, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_tar_codec, "find_program", lambda name: program)
+    assert _tar_codec.choose(wanted) == chosen
+
+
+def test_zstd_that_was_asked_for_and_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_tar_codec, "find_program", lambda name: None)
+    with pytest.raises(ToolError, match=r"zstd is not installed.*package zstd"):
+        _tar_codec.choose("zstd")

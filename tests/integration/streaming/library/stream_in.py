@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import time
 from typing import Any
 
@@ -16,6 +18,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._module imp
 def body(ctx: Any) -> dict[str, Any]:
     """Read what the reads say: {path, limit (bytes, then leave by an exception), pause}."""
     seen = []
+    sizes: list[list[int]] = []
     if ctx.params["step"] not in ("check", "prepare"):
         return {"changed": True, "manifest_id": ctx.manifest()["id"], "spool": ctx.params["spool"]}
     source = ctx.source()
@@ -30,12 +33,27 @@ def body(ctx: Any) -> dict[str, Any]:
                     own.update(data)
                     size += len(data)
                     time.sleep(read.get("pause", 0))
+                    sizes.append(sizes_of_chunks(ctx.params["spool"]))
                     if read.get("limit") and size >= read["limit"]:
                         raise KeyError("enough")
         except KeyError:
             pass
         seen.append({"path": read["path"], "size": size, "sha256": own.hexdigest()})
-    return {"changed": False, "seen": seen, "has": source.has("postgresql/none.dump")}
+    spooled = {"most": max(map(len, sizes), default=0), "largest": max(map(max, filter(None, sizes)), default=0)}
+    return {"changed": False, "seen": seen, "has": source.has("postgresql/none.dump"), "spooled": spooled}
+
+
+def sizes_of_chunks(spool: dict[str, Any] | None) -> list[int]:
+    """Return the sizes of the chunks that lie in the spool."""
+    found: list[int] = []
+    if spool is None:
+        return found
+    for name in os.listdir(spool["path"]):
+        if name.startswith("feed-"):
+            # The controller removes those that nobody reads any more.
+            with contextlib.suppress(FileNotFoundError):
+                found.append(os.stat(os.path.join(spool["path"], name)).st_size)
+    return found
 
 
 if __name__ == "__main__":

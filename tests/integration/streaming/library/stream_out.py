@@ -58,7 +58,7 @@ def body(ctx: Any) -> dict[str, Any]:
             }
         ]
         records.append(record)
-    return {"changed": True, "components": records, "uid": os.geteuid()}
+    return {"changed": True, "components": records, "uid": os.geteuid(), "spool": ctx.params["spool"]}
 
 
 if __name__ == "__main__":
