@@ -38,6 +38,14 @@ options:
       - How many seconds the server may take to become ready, and systemd to stop or start one service.
     type: int
     default: 600
+  remember:
+    description:
+      - With O(state=stopped), note on the host which services ran, until they are started by this module. When that
+        never comes, because the playbook was killed, the next call knows from RV(was_active) what ran before.
+      - The note lies in C(/var/lib/authentik-recovery) for root, else in C(~/.local/state/authentik-recovery). It does
+        not outlive a reboot.
+    type: bool
+    default: false
   manage:
     description:
       - Whether this module stops and starts services.
@@ -76,7 +84,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 was_active:
-  description: The services that were running when the module began.
+  description:
+    - The services that were running when the module began. With O(remember=true), those too that an earlier call
+      stopped and that were not started since.
   returned: success
   type: list
   elements: str
@@ -122,7 +132,7 @@ def body(context: Context) -> dict[str, Any]:
     params = context.params
     instance = context.look_without_database()
     units = choose_units(list(instance.units), params["units"], params["state"])
-    services = Services(System(), instance.health_url, params["timeout"])
+    services = Services(System(), instance.health_url, params["timeout"], params["remember"])
     if not params["manage"]:
         if context.check_mode:
             # Whatever stops or starts them elsewhere has only pretended to.
@@ -146,6 +156,7 @@ def main() -> None:
             state={"type": "str", "choices": ["stopped", "started"], "required": True},
             units={"type": "list", "elements": "str"},
             timeout={"type": "int", "default": 600},
+            remember={"type": "bool", "default": False},
             manage={"type": "bool", "default": True},
         ),
         body,

@@ -12,12 +12,15 @@ that migrate a database at once can wedge; then workers, then outposts.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import json
+import os
 import time
 import urllib.error
 import urllib.request
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _process
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _files, _process
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     DiscoveryError,
     InputError,
@@ -73,12 +76,15 @@ class Services:
 
     :param health_url: tells whether the server is ready.
     :param timeout: seconds that the server may take to become ready, and systemd to stop or start one service.
+    :param remember: note what is stopped until it is started again.
     """
 
-    def __init__(self, system: System, health_url: str, timeout: float) -> None:
+    def __init__(self, system: System, health_url: str, timeout: float, remember: bool = False) -> None:
         self._system = system
         self._health_url = health_url
         self._timeout = timeout
+        self._remember = remember
+        self._note = StoppedNote(system)
 
     def apply(self, units: list[Unit], state: str, check_mode: bool) -> dict[str, Any]:
         """Bring the services into the state and return the module's result.
@@ -97,15 +103,21 @@ class Services:
         for unit in units:
             if unit in changing:
                 after[unit.name] = "inactive" if state == "stopped" else "active"
+        was_active = [unit.name for unit in units if before[unit.name] not in _STOPPED]
+        if state == "stopped" and self._remember:
+            was_active = [unit.name for unit in units if unit.name in was_active + self._note.read()]
         if not check_mode:
             if state == "stopped":
+                if self._remember and was_active:
+                    self._note.add(was_active)
                 self._stop(changing)
             else:
                 ready_seconds = self._start(units, changing, before)
+                self._note.remove([unit.name for unit in units])
             after = self.states(units)
         return {
             "changed": bool(changing),
-            "was_active": [unit.name for unit in units if before[unit.name] not in _STOPPED],
+            "was_active": was_active,
             "services": [
                 {"name": unit.name, "role": unit.role, "before": before[unit.name], "after": after[unit.name]}
                 for unit in units
@@ -232,6 +244,46 @@ class Services:
             return "Its journal could not be read: %s" % exc.cause
         lines = _process.last_lines(done.stdout.decode("utf-8", "replace"), _JOURNAL_LINES)
         return "Its journal ends: %s" % lines if lines else "Its journal is empty"
+
+
+class StoppedNote:
+    """The services that were stopped and shall run again, noted on the host: who stopped them may be killed.
+
+    It counts until the host is booted anew, which starts what is meant to run.
+    """
+
+    def __init__(self, system: System) -> None:
+        self._path = system.real(os.path.join(_files.default_work_dir(), "stopped-services.json"))
+        self._boot = (system.read("/proc/sys/kernel/random/boot_id") or "").strip()
+
+    def read(self) -> list[str]:
+        """Return their names, none where there is no note that can be read."""
+        try:
+            with open(self._path, encoding="utf-8") as stream:
+                note = json.load(stream)
+            return [str(name) for name in note["units"]] if note["boot"] == self._boot else []
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
+
+    def add(self, names: list[str]) -> None:
+        """Note these services too."""
+        self._write(sorted({*self.read(), *names}))
+
+    def remove(self, names: list[str]) -> None:
+        """Forget these services."""
+        noted = self.read()
+        left = [name for name in noted if name not in names]
+        if left != noted:
+            self._write(left)
+
+    def _write(self, names: list[str]) -> None:
+        if names:
+            _files.make_private_directories(os.path.dirname(self._path))
+            content = json.dumps({"boot": self._boot, "units": names}).encode("ascii") + b"\n"
+            _files.write_private(self._path, content)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)
 
 
 _NO_ANSWER = "did not answer"
