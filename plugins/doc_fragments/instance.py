@@ -50,6 +50,7 @@ options:
   working_directory:
     description:
       - Where relative paths such as authentik's own default V(./data) start from.
+      - authentik's code is looked for here, too.
       - Taken from the server's unit when not given.
     type: path
   authentik_version:
@@ -57,6 +58,7 @@ options:
       - The instance's authentik version, such as V(2025.12.4).
       - When not given, it is the newest row of the table C(authentik_version_history), else what the installation's
         own version files say.
+      - It also stands for the version that is installed, with which a restore compares the set's.
     type: str
   secret_key:
     description:

@@ -132,7 +132,7 @@ class Context:
         """The instance, discovered on first use; what an operator should look at becomes a warning."""
         if self._instance is None:
             bin_dir = self.params["postgresql_bin_dir"]
-            self._instance = _discover.discover(self.params, lambda settings: read_version(settings, bin_dir))
+            self._instance = _discover.discover(self.params, lambda settings: read_history(settings, bin_dir))
             for warning in self._instance.warnings:
                 self.warn(warning)
         return self._instance
@@ -180,8 +180,8 @@ class Context:
         return _manifest.load(_read_manifest(src))
 
 
-def read_version(settings: PostgresSettings, bin_dir: str | None = None) -> str | None:
-    """Return the newest version that authentik noted in its database, None where it keeps no history.
+def read_history(settings: PostgresSettings, bin_dir: str | None = None) -> list[str]:
+    """Return the versions that authentik noted in its database, the latest first; none where it keeps no history.
 
     :param bin_dir: folder to look for ``psql`` in first.
     :raises RecoveryError: when the database cannot be asked.
@@ -196,9 +196,9 @@ def read_version(settings: PostgresSettings, bin_dir: str | None = None) -> str 
     with connect(settings, bin_dir=bin_dir) as session:
         # The table exists since authentik 2024.10.
         if not session.rows("SELECT 1 AS found WHERE to_regclass(%s) IS NOT NULL" % quote_literal(table)):
-            return None
-        rows = session.rows('SELECT version FROM %s ORDER BY "timestamp" DESC, id DESC LIMIT 1' % table)
-    return str(rows[0]["version"]) if rows else None
+            return []
+        rows = session.rows('SELECT version FROM %s ORDER BY "timestamp" DESC, id DESC' % table)
+    return [str(row["version"]) for row in rows]
 
 
 def run_module(

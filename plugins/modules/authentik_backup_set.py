@@ -37,8 +37,9 @@ options:
     type: str
   instance_facts:
     description:
-      - What the manifest says about the instance. It may hold C(deployment), C(authentik_version) (with C(value) and
-        C(source)), C(train), C(install_id_sha256) and C(secret_key_fingerprint).
+      - What the manifest says about the instance. It may hold C(deployment), C(authentik_version) (with C(value),
+        C(source) and, where a later train had run before, C(newer)), C(train), C(install_id_sha256) and
+        C(secret_key_fingerprint).
       - Facts that are left out are taken from the component records where these hold them.
       - Used with O(state=published).
     type: dict

@@ -49,7 +49,9 @@ deployment:
   type: str
   sample: host
 version:
-  description: authentik's version (key V(value)) and where it was read (key V(source)). None when not found.
+  description:
+    - The version of authentik that ran last (key V(value)) and where it was read (key V(source)). None when not found.
+    - There is a key V(newer) when the database had been used by that version of a later train before.
   returned: always
   type: dict
   sample:
@@ -60,6 +62,15 @@ train:
   returned: always
   type: str
   sample: "2025.12"
+installed_version:
+  description:
+    - The version of the code on this host, in the form of RV(version), or none when not found.
+    - Restores compare it with the version of the set.
+  returned: always
+  type: dict
+  sample:
+    value: 2025.12.6
+    source: /opt/authentik/authentik/__init__.py
 postgresql:
   description: How the database is reached. None when not found.
   returned: always

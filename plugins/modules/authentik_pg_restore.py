@@ -55,6 +55,20 @@ options:
       - For a server that lacks roles that were granted something.
     type: bool
     default: false
+  version_policy:
+    description:
+      - What to do when the set is of another authentik release train than the installed code, which will run on the
+        restored database. authentik upgrades its database one train at a time, and never back.
+      - The installed version is O(authentik_version), else what authentik's own files, the command of its units or what
+        installers noted say. The live database does not count. When the version is not known, the plan says so, and
+        nothing is compared.
+      - V(same_train) refuses, and tells which releases to step through.
+      - V(ladder) accepts a set of the train right before the installed one. authentik upgrades the restored database
+        when it is started.
+      - V(force) accepts everything. The plan says what to expect.
+    type: str
+    choices: [same_train, ladder, force]
+    default: same_train
   keep_undone:
     description:
       - With O(step=undo) after a swap, keep what the restore had brought as C(<db>_undone_<id>), with all that was
@@ -200,7 +214,7 @@ cut_over_seconds:
 
 import contextlib
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _module
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _ladder, _module
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import DiscoveryError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import (
     _restore,
@@ -238,10 +252,22 @@ def body(ctx: _module.Context) -> dict[str, Any]:
 
 def read_set(ctx: _module.Context, request: Request) -> dict[str, Any]:
     databases = wanted(ctx, request)
+    request = request._replace(versions=compare_versions(ctx))
     with contextlib.closing(ctx.source()) as source:
         if ctx.check_mode or ctx.params["step"] == "check":
             return dict(_restore.check(request, databases, source), changed=False)
         return dict(_restore.prepare(request, databases, source), changed=True)
+
+
+def compare_versions(ctx: _module.Context) -> _ladder.Verdict:
+    """Judge the instance's own database by its version; other databases of a set are none of authentik's."""
+    manifest, chosen, instance = ctx.manifest(), ctx.params["databases"], ctx.instance
+    if chosen and manifest["components"]["postgresql"]["database"] not in chosen:
+        return _ladder.Verdict()
+    live = instance.version["value"] if instance.version and instance.version != instance.installed else None
+    return _ladder.judge(
+        manifest["instance"]["authentik_version"], instance.installed, live, ctx.params["version_policy"]
+    )
 
 
 def exchange(ctx: _module.Context, request: Request) -> dict[str, Any]:
@@ -270,6 +296,7 @@ def main() -> None:
         restore_id={"type": "str"},
         databases={"type": "list", "elements": "str", "default": []},
         skip_privileges={"type": "bool", "default": False},
+        version_policy={"type": "str", "choices": list(_ladder.POLICIES), "default": "same_train"},
         keep_undone={"type": "bool", "default": True},
         admin_user={"type": "str"},
         admin_password={"type": "str", "no_log": True},

@@ -116,6 +116,7 @@ class Instance:
             "authentik_server_units": [],
             "authentik_worker_units": [],
             "authentik_outpost_units": [],
+            "authentik_working_directory": str(self.root / "opt/authentik"),
             "authentik_work_dir": str(self.root / "var/lib/authentik-recovery"),
             # The owner of the database may not create databases, as on a real host.
             "authentik_postgresql_admin_user": "postgres",
@@ -123,6 +124,10 @@ class Instance:
             "authentik_postgresql_bin_dir": str(self.postgres.bin),
         }
         path.write_text(json.dumps({"authentik": {"hosts": {instance: variables}}}, indent=1))
+
+    def install(self, version: str) -> None:
+        """Put the code of a version in place, as far as it tells which it is."""
+        _write(self.root / "opt/authentik/authentik/__init__.py", 'VERSION = "%s"\n' % version)
 
     def picture(self) -> Picture:
         """Return what the instance holds: database, files, Redis keys."""
@@ -161,6 +166,7 @@ class Instance:
         _write(certs / "example.org/privkey.pem", "-----BEGIN PRIVATE KEY-----\n", 0o600)
         _write(templates / "email/invitation.html", "<p>{{ user.name }} {% trans 'is invited' %}</p>\n")
         _write(blueprints / "custom/flow.yaml", "version: 1\nentries: []\n")
+        self.install(VERSION)
 
     def _write_configuration(self) -> None:
         values = {

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,17 @@ class Root:
     def unit(self, name: str, service: str, folder: str = "/etc/systemd/system") -> None:
         self.write("%s/%s" % (folder, name), "[Service]\n" + service)
 
-    def discover(self, version: str | None = None, euid: int = 0, **options: Any) -> Instance:
+    def discover(
+        self, version: str | None = None, euid: int = 0, older: Sequence[str] = (), **options: Any
+    ) -> Instance:
         """Discover with a database that tells the version, or does not answer."""
 
-        def read_version(_settings: object) -> str:
+        def read_history(_settings: object) -> list[str]:
             if version is None:
                 raise ConnectError("no server answers")
-            return version
+            return [version, *older]
 
-        return discover(options, read_version, System(str(self.path), euid=euid))
+        return discover(options, read_history, System(str(self.path), euid=euid))
 
 
 @pytest.fixture
@@ -238,6 +241,35 @@ def test_nixpkgs_with_redis_over_a_socket(root: Root) -> None:
     assert directories(found) == {"media": "/var/lib/authentik/media"}
     assert files(found, "file-value") == ["/run/secrets/key"]
     assert found.sources["secret_key"] == "authentik-server.service, Environment=, file:///run/secrets/key"
+
+
+def test_what_is_installed_is_not_what_ran_last(root: Root) -> None:
+    root.write("/opt/authentik/authentik/__init__.py", '__version__ = "2026.2.1"\n')
+    found = root.discover(version="2025.12.4", env_files=[], postgresql_host="db")
+    assert found.version == {"value": "2025.12.4", "source": "database, newest row of authentik_version_history"}
+    assert found.installed == {"value": "2026.2.1", "source": "/opt/authentik/authentik/__init__.py"}
+    assert found.describe()["installed_version"] == found.installed
+    root.write("/srv/sso/authentik/__init__.py", '__version__ = "2025.12.6"\n')
+    elsewhere = root.discover(version="2025.12.4", postgresql_host="db", working_directory="/srv/sso")
+    assert elsewhere.installed == {"value": "2025.12.6", "source": "/srv/sso/authentik/__init__.py"}
+    told = root.discover(version="2025.12.4", postgresql_host="db", authentik_version="2026.5.1")
+    assert told.version == told.installed == {"value": "2026.5.1", "source": "option authentik_version"}
+
+
+def test_a_database_alone_says_nothing_about_the_code(root: Root) -> None:
+    found = root.discover(version="2025.12.4", postgresql_host="db")
+    assert found.installed is None
+    assert found.train == "2025.12"
+
+
+def test_a_history_that_went_back_is_warned_of_and_recorded(root: Root) -> None:
+    found = root.discover(version="2025.12.4", older=["2026.2.1", "2026.2.0", "2025.12.4"], postgresql_host="db")
+    assert found.version is not None
+    assert (found.version["value"], found.version["newer"]) == ("2025.12.4", "2026.2.1")
+    assert any("2026.2.1" in warning and "does not go back" in warning for warning in found.warnings)
+    plain = root.discover(version="2026.2.1", older=["2025.12.4"], postgresql_host="db")
+    assert "newer" not in (plain.version or {})
+    assert plain.warnings == ()
 
 
 def test_own_units_with_drop_ins(root: Root) -> None:

@@ -103,12 +103,13 @@ def test_a_database_that_does_not_answer_leaves_the_version_missing(
 
 
 def test_an_old_database_keeps_no_history(database18: Database) -> None:
-    assert _module.read_version(database18.settings()) is None
+    assert _module.read_history(database18.settings()) == []
     database18.psql("CREATE SCHEMA sso; " + HISTORY.format(schema="sso"))
-    assert _module.read_version(database18.settings()) is None
-    assert _module.read_version(database18.settings(default_schema="sso")) == "2025.12.4"
+    assert _module.read_history(database18.settings()) == []
+    history = _module.read_history(database18.settings(default_schema="sso"))
+    assert history == ["2025.12.4", "2025.12.1", "2025.10.3"]
     with pytest.raises(ConnectError):
-        _module.read_version(database18.settings(password="wrong"))
+        _module.read_history(database18.settings(password="wrong"))
 
 
 def test_the_version_is_asked_by_the_programs_that_were_named(

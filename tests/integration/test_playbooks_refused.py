@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.demo.instance import Picture
+from tests.demo.instance import VERSION, Picture
 from tests.support.site import NAME, Site, differences
 
 
@@ -124,6 +124,25 @@ def test_a_damaged_set_is_refused_before_anything_changes(
     run = site.run("restore", backup_id=damaged.name)
     assert not run.ok
     assert message.lower() in run.failures[-1].result["msg"].lower() + run.message.lower(), run.output
+    assert site.leftovers() == []
+    assert differences(before, site.instance.picture()) == []
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize(
+    ("installed", "message"),
+    [("2026.2.3", "upgrade by way of 2025.10, 2025.12, 2026.2"), ("2025.6.1", "install the latest 2025.8")],
+)
+def test_another_authentik_than_the_sets_is_refused_before_anything_changes(
+    site: Site, before: Picture, installed: str, message: str, check: bool
+) -> None:
+    site.instance.install(installed)
+    try:
+        run = site.run("restore", check=check)
+    finally:
+        site.instance.install(VERSION)
+    assert not run.ok
+    assert message in run.message, run.output
     assert site.leftovers() == []
     assert differences(before, site.instance.picture()) == []
 

@@ -100,6 +100,7 @@ BECOMES: dict[str, dict[str, tuple[Any, list[str]]]] = {
         "authentik_postgresql_admin_password": ("word", ["pg_restore.admin_password"]),
         "authentik_postgresql_admin_run_as": ("pgadmin", ["pg_restore.admin_run_as"]),
         "authentik_postgresql_skip_privileges": (True, ["pg_restore.skip_privileges"]),
+        "authentik_version_policy": ("ladder", ["pg_restore.version_policy"]),
         "authentik_redis_databases": ([3], ["redis_restore.redis_databases"]),
         "authentik_work_dir": ("/srv/work", ["redis_restore.work_dir", "config_restore.work_dir"]),
         "authentik_restore_paths": ({"media": "/m"}, ["static_restore.paths"]),
@@ -246,6 +247,23 @@ def test_components_choose_the_modules(role: str, given: list[str], expected: di
     always = {"info", "services", "backup_set", "backup_set_info", "config_restore"}
     made = calls(role, authentik_components=given)
     assert {module: options.get("components") for module, options in made if module not in always} == expected
+
+
+def test_the_sets_version_does_not_stand_in_for_the_installed_one_where_both_are_compared() -> None:
+    known: dict[str, Any] = dict(LEARNT["restore"])
+    known["restore_set"] = {
+        **known["restore_set"],
+        "manifest": {"instance": {"authentik_version": {"value": "2025.8.4", "source": "history"}}},
+    }
+    given = {
+        module: options["authentik_version"]
+        for module, options in calls("restore", **known)
+        if module != "backup_set_info"
+    }
+    assert given["static_restore"] == given["redis_restore"] == "2025.8.4"
+    assert given["pg_restore"] == ""
+    told = dict(calls("restore", authentik_version="2026.2.1", **known))
+    assert told["pg_restore"]["authentik_version"] == "2026.2.1"
 
 
 @pytest.mark.parametrize(

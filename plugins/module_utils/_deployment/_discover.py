@@ -38,7 +38,11 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment
     find_places,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._system import System
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._version import find_version, train_key
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._version import (
+    find_version,
+    newer_than_last,
+    train_key,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import RecoveryError
 
 TYPE_CHECKING = False
@@ -47,7 +51,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._units import LoadedUnit
 
-    VersionReader = Callable[[PostgresSettings], "str | None"]
+    HistoryReader = Callable[[PostgresSettings], "list[str]"]
 
 CONFIG_PATHS = ("/etc/authentik/config.yml", "/etc/authentik/config.d/*.yml")
 _CODE_DIRS = ("/opt/authentik", "/opt/authentik/src")
@@ -56,17 +60,17 @@ _NO_REDIS_TRAIN = (2025, 10)
 
 
 def discover(
-    options: dict[str, Any], read_version: VersionReader | None = None, system: System | None = None
+    options: dict[str, Any], read_history: HistoryReader | None = None, system: System | None = None
 ) -> Instance:
     """Return the instance on this host.
 
     :param options: the options of the ``instance`` fragment; those absent or None are looked up.
-    :param read_version: asks the database for authentik's version.
+    :param read_history: asks the database for the versions of authentik that ran on it, the latest first.
     :param system: the host; the one this runs on when not given.
     :raises RecoveryError: when something that is there cannot be read or makes no sense. What is simply not there
         is listed in ``Instance.missing``.
     """
-    return _Discovery(options, system or System()).run(read_version)
+    return _Discovery(options, system or System()).run(read_history)
 
 
 def discover_units(options: dict[str, Any], system: System) -> tuple[list[LoadedUnit], list[str]]:
@@ -97,12 +101,13 @@ class _Discovery:
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def run(self, read_version: VersionReader | None) -> Instance:
+    def run(self, read_history: HistoryReader | None) -> Instance:
         units, self.warnings = discover_units(self.options, self.system)
         documents = self._documents(units)
         server, worker = self._configurations(units, documents)
         postgresql = self._postgresql(server, units, bool(documents))
-        version = self._version(postgresql, units, read_version)
+        installed = self._installed(units)
+        version = self._version(postgresql, installed, read_history)
         value = version["value"] if version else None
         redis = self._redis(server, value)
         places = find_places(server, worker, self._surroundings(units, value))
@@ -113,6 +118,7 @@ class _Discovery:
         listen, health_url = listen_address(server)
         return Instance(
             version=version,
+            installed=installed,
             postgresql=postgresql,
             redis=redis,
             directories=tuple(places.directories),
@@ -139,7 +145,8 @@ class _Discovery:
 
     def _code_dirs(self, units: list[LoadedUnit]) -> list[str]:
         """Return the folders that hold authentik's own code."""
-        folders = [unit.working_directory for unit in units] + list(_CODE_DIRS)
+        given = self.options.get("working_directory") or ""
+        folders = [given] + [unit.working_directory for unit in units] + list(_CODE_DIRS)
         return [
             folder
             for folder in dict.fromkeys(folders)
@@ -218,26 +225,47 @@ class _Discovery:
         self.sources.update(sources)
         return settings
 
-    def _version(
-        self, postgresql: PostgresSettings | None, units: list[LoadedUnit], read_version: VersionReader | None
-    ) -> dict[str, str] | None:
+    def _installed(self, units: list[LoadedUnit]) -> dict[str, str] | None:
+        """Return the version of the code, which is what runs next; the database says what ran last."""
         given = self.options.get("authentik_version")
         if given:
             return {"value": str(given), "source": "option authentik_version"}
-        if postgresql is not None and read_version is not None:
-            try:
-                found = read_version(postgresql)
-            except RecoveryError as exc:
-                found = None
-                self.notes.append("authentik's version could not be read from the database: %s" % exc)
-            if found:
-                return {"value": found, "source": "database, newest row of authentik_version_history"}
         for source, text in self._version_texts(units):
             found = find_version(text)
             if found:
                 return {"value": found, "source": source}
-        self.missing.append(Missing("authentik's version", "authentik_version"))
         return None
+
+    def _version(
+        self,
+        postgresql: PostgresSettings | None,
+        installed: dict[str, str] | None,
+        read_history: HistoryReader | None,
+    ) -> dict[str, str] | None:
+        if self.options.get("authentik_version"):
+            return installed
+        history: list[str] = []
+        if postgresql is not None and read_history is not None:
+            try:
+                history = read_history(postgresql)
+            except RecoveryError as exc:
+                self.notes.append("authentik's version could not be read from the database: %s" % exc)
+        if history:
+            return self._last_noted(history)
+        if installed is None:
+            self.missing.append(Missing("authentik's version", "authentik_version"))
+        return installed
+
+    def _last_noted(self, history: list[str]) -> dict[str, str]:
+        version = {"value": history[0], "source": "database, newest row of authentik_version_history"}
+        newer = newer_than_last(history)
+        if newer is not None:
+            version["newer"] = newer
+            self.warnings.append(
+                "authentik %s was started on this database after %s: authentik does not go back, and the tables are "
+                "those of %s, or half-way to it" % (history[0], newer, newer)
+            )
+        return version
 
     def _version_texts(self, units: list[LoadedUnit]) -> list[tuple[str, str]]:
         """Return texts that may hold the version: the code that runs first, then what installers noted."""

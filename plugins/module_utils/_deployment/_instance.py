@@ -163,7 +163,9 @@ class Missing:
 class Instance:
     """One authentik installation, as discovered and overridden.
 
-    :param version: ``{"value": "2025.12.4", "source": "..."}`` or None.
+    :param version: what ran last, ``{"value": "2025.12.4", "source": "..."}`` or None. With ``newer``, the version that
+        ran before and left the tables of a later train.
+    :param installed: the version of the code, in the same form.
     :param health_url: the server's readiness URL on this host.
     :param sources: configuration key to where its value came from; holds no values.
     :param warnings: what an operator should look at.
@@ -172,6 +174,7 @@ class Instance:
 
     deployment: str = "host"
     version: dict[str, str] | None = None
+    installed: dict[str, str] | None = None
     postgresql: PostgresSettings | None = None
     redis: RedisSettings | None = None
     directories: tuple[Directory, ...] = ()
@@ -222,6 +225,7 @@ class Instance:
             "deployment": self.deployment,
             "version": dict(self.version) if self.version else None,
             "train": self.train,
+            "installed_version": dict(self.installed) if self.installed else None,
             "postgresql": self.postgresql.describe() if self.postgresql else None,
             "redis": self.redis.describe() if self.redis else None,
             "directories": [

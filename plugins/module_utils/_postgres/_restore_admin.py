@@ -18,6 +18,7 @@ import pwd
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import ConnectError, StateError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._ladder import Verdict
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import _client
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import (
     quote_ident,
@@ -89,6 +90,7 @@ class Request(NamedTuple):
     admin: AdminOptions = AdminOptions()
     skip_privileges: bool = False
     bin_dir: str | None = None
+    versions: Verdict = Verdict()
 
     @property
     def app_role(self) -> str:

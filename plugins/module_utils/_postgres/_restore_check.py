@@ -20,6 +20,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
 if TYPE_CHECKING:
     from typing import Mapping, Sequence
 
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._ladder import Verdict
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_admin import Admin
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_archive import Contents
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_names import Names
@@ -51,6 +52,12 @@ class Findings:
         self.plan: list[str] = []
         self.warnings: list[str] = []
         self.blockers: list[str] = []
+
+    def add(self, verdict: Verdict) -> None:
+        """Take over what another comparison found."""
+        self.plan += verdict.plan
+        self.warnings += verdict.warnings
+        self.blockers += verdict.blockers
 
     def stop(self) -> None:
         """Raise when something forbids the restore.
