@@ -188,11 +188,12 @@ def test_killed_while_loading(filled: Database, tmp_path: Path) -> None:
 def test_the_next_restore_clears_what_a_killed_one_left(filled: Database, tmp_path: Path) -> None:
     server = filled.server
     folder = make_set(tmp_path / "set", filled)
-    others = ("authentik_load_20260101t000000z_ffff", "authentik_load_2026", "authentik_loader")
-    for name in (LOAD, *others):
+    gone = ("authentik_load_20260101t000000z_ffff", "authentik_new_20260102t000000z_ffff")
+    kept = ("authentik_load_2026", "authentik_loader", "authentik_before_20260101t000000z_ffff")
+    for name in (LOAD, *gone, *kept):
         server.psql('CREATE DATABASE "%s"' % name)
     steps(filled, folder, "prepare")
-    assert server.databases() == sorted(["authentik", NEW, "authentik_load_2026", "authentik_loader"])
+    assert server.databases() == sorted(["authentik", NEW, *kept])
 
 
 @contextmanager

@@ -58,9 +58,10 @@ def test_an_id_that_is_none(wrong: str) -> None:
 
 
 def test_only_copies_of_this_database_count_as_abandoned() -> None:
-    mine = "authentik_load_20250101t000000z_00ff"
-    others = ["authentik", "authentik_load_x", "authentik_new_" + SUFFIX, "authentik2_load_" + SUFFIX, mine + "0"]
-    assert _restore_names.abandoned_loads("authentik", [*others, mine]) == [mine]
+    mine = ["authentik_load_20250101t000000z_00ff", "authentik_new_" + SUFFIX]
+    others = ["authentik", "authentik_load_x", "authentik_before_" + SUFFIX, "authentik_undone_" + SUFFIX]
+    others += ["authentik2_load_" + SUFFIX, mine[0] + "0"]
+    assert _restore_names.abandoned_copies("authentik", [*others, *mine]) == mine
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._
     open_admin,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_names import (
-    abandoned_loads,
+    abandoned_copies,
     names_for,
 )
 
@@ -56,7 +56,6 @@ def check(request: Request, databases: Sequence[SetDatabase], source: Any) -> di
     :raises IntegrityError: when an artifact is not whole; StateError: with everything else that forbids the restore.
     """
     findings, read = _restore_check.Findings(), []
-    findings.add(request.versions)
     with open_admin(request.settings, request.admin, _owners(databases), request.bin_dir) as admin:
         server = _restore_check.look_at(admin)
     for database in databases:
@@ -80,7 +79,6 @@ def prepare(request: Request, databases: Sequence[SetDatabase], source: Any) -> 
     :raises IntegrityError: when an artifact or the loaded copy is not what was recorded; no copy is left then.
     """
     findings, done = _restore_check.Findings(), []
-    findings.add(request.versions)
     with open_admin(request.settings, request.admin, _owners(databases), request.bin_dir) as admin:
         admin.lock(database.target for database in databases)
         server = _restore_check.look_at(admin)
@@ -104,7 +102,7 @@ def _prepare_one(
     names = names_for(database.target, request.restore_id)
     started = time.monotonic()
     # Copies that killed restores left: none of them was ever live, and the lock says that nobody fills one now.
-    for name in [*abandoned_loads(database.target, list(server.databases)), names.new]:
+    for name in {*abandoned_copies(database.target, list(server.databases)), names.new}:
         admin.drop(name)
     tools = _choose_tools(request, database, server.major)
     made.extend([names.load, names.new])

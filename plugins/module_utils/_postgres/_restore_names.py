@@ -57,12 +57,20 @@ def names_for(live: str, restore_id: str) -> Names:
     return Names(live, *("%s_%s_%s" % (base, kind, suffix) for kind in ("load", "new", "before", "undone")))
 
 
-def abandoned_loads(live: str, databases: Collection[str]) -> list[str]:
-    """Return the databases that restores of ``live`` were filling, whatever their id."""
+def abandoned_copies(live: str, databases: Collection[str]) -> list[str]:
+    """Return the databases that restores of ``live`` were filling, or had prepared, whatever their id.
+
+    None of them was ever live: a swap renames the prepared one.
+    """
     pattern = ID_PATTERN.replace("T", "t").replace("Z", "z").replace("-[0-9a-f]", "_[0-9a-f]")
-    sample = names_for(live, "20000101T000000Z-0000").load
-    base = sample[: -len("20000101t000000z_0000")]
-    return sorted(name for name in databases if name.startswith(base) and re.fullmatch(pattern, name[len(base) :]))
+    sample = names_for(live, "20000101T000000Z-0000")
+    bases = [name[: -len("20000101t000000z_0000")] for name in (sample.load, sample.new)]
+    return sorted(
+        name
+        for name in databases
+        for base in bases
+        if name.startswith(base) and re.fullmatch(pattern, name[len(base) :])
+    )
 
 
 class Undo(NamedTuple):
