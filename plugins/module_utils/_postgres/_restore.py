@@ -56,6 +56,7 @@ def check(request: Request, databases: Sequence[SetDatabase], source: Any) -> di
     :raises IntegrityError: when an artifact is not whole; StateError: with everything else that forbids the restore.
     """
     findings, read = _restore_check.Findings(), []
+    findings.add(request.versions)
     with open_admin(request.settings, request.admin, _owners(databases), request.bin_dir) as admin:
         server = _restore_check.look_at(admin)
     for database in databases:
@@ -79,6 +80,7 @@ def prepare(request: Request, databases: Sequence[SetDatabase], source: Any) -> 
     :raises IntegrityError: when an artifact or the loaded copy is not what was recorded; no copy is left then.
     """
     findings, done = _restore_check.Findings(), []
+    findings.add(request.versions)
     with open_admin(request.settings, request.admin, _owners(databases), request.bin_dir) as admin:
         admin.lock(database.target for database in databases)
         server = _restore_check.look_at(admin)
