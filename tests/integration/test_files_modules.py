@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.authentik_ops.recovery.plugins.modules import authentik_static_restore
 from tests.integration.file_trees import make_odd_tree, snapshot
 from tests.support.playbook import Controller, Run
 
@@ -114,7 +116,7 @@ def host(tmp_path: Path, controller: Controller) -> Host:
     return Host(tmp_path, controller)
 
 
-def test_directories_out_and_back(host: Host) -> None:
+def test_directories_out_and_back(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
     extra = host.base / "logo"
     extra.mkdir()
     (extra / "logo.svg").write_text("<svg/>")
@@ -133,6 +135,10 @@ def test_directories_out_and_back(host: Host) -> None:
     checked, pretended, _prepared, swapped = host.steps(
         "static_restore", "check", "check prepare", "prepare", "swap", **step
     )
+    one = {**host.instance, **step, "step": "check", "components": ["extra-logo"]}
+    with patch_module_args(one), pytest.raises(SystemExit):
+        authentik_static_restore.main()
+    assert [place["component"] for place in json.loads(capsys.readouterr().out)["components"]] == ["extra-logo"]
     assert (checked["changed"], pretended["changed"], swapped["changed"]) == (False, True, True)
     assert {place["component"]: place["live"] for place in swapped["components"]} == {
         "media": str(host.media),

@@ -115,6 +115,14 @@ def test_what_info_lists_and_when_it_reads_the_bytes(tmp_path: Path) -> None:
     assert found() == ([first.name], [second.name])
     assert act(authentik_backup_set_info, **where, backup_id=second.name)["failed"]
     assert found(instance="nobody") == ([], [])
+    artifact.write_bytes(b"m" * 5000)
+    assert found() == ([first.name], [second.name])
+    assert found(backup_id=second.name, verify=True) == ([second.name], [])
+    assert found() == ([second.name, first.name], [])
+    artifact.write_bytes(b"x" * 5000)
+    assert found(verify=True) == ([first.name], [second.name])
+    artifact.write_bytes(b"m" * 5000)
+    assert found(verify=True) == ([second.name, first.name], [])
 
 
 @pytest.mark.parametrize(
