@@ -161,7 +161,7 @@ def put(item: Item, work_folder: str, restore_id: str) -> list[str]:
 
 
 def take_back(item: Item, work_folder: str, restore_id: str, pretend: bool) -> list[str]:
-    """Undo :func:`put`; sentences, none when there is nothing to undo. What was changed since is left alone."""
+    """Undo :func:`put`; sentences, none when there is nothing to undo. What was changed since is kept."""
     try:
         with _parent(item.path) as (folder, name):
             return _take_back(item, work_folder, restore_id, pretend, folder, name)
@@ -180,12 +180,13 @@ def _take_back(item: Item, work_folder: str, restore_id: str, pretend: bool, fol
             return []
         return ["config: the directory %s was removed" % item.path]
     if _exists(folder, before):
+        kept = _keep_changed(item, work_folder, restore_id, pretend, folder, name)
         if not pretend:
             os.rename(before, name, src_dir_fd=folder, dst_dir_fd=folder)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(before, dir_fd=folder)  # rename leaves both names where they are one file
             os.fsync(folder)
-        return ["config: %s was put back as it was" % item.path]
+        return [*kept, "config: %s was put back as it was" % item.path]
     if item.action == "create" and _exists(folder, name):
         if not _is_ours(item, work_folder, folder, name):
             return ["config: %s was changed since it was restored; it is left as it is" % item.path]
@@ -194,6 +195,24 @@ def _take_back(item: Item, work_folder: str, restore_id: str, pretend: bool, fol
             os.fsync(folder)
         return ["config: %s, which was not there before, was removed" % item.path]
     return []
+
+
+def _keep_changed(item: Item, work_folder: str, restore_id: str, pretend: bool, folder: int, name: bytes) -> list[str]:
+    """Move a file aside that was changed since it was restored: it is in no backup."""
+    if not _exists(folder, name) or _is_ours(item, work_folder, folder, name):
+        return []
+    before = name + b".before-" + restore_id.encode()
+    stats = [os.stat(one, dir_fd=folder, follow_symlinks=False) for one in (name, before)]
+    if os.path.samestat(*stats):
+        return []  # killed before the exchange
+    wanted = aside = name + b".undone-" + restore_id.encode()
+    number = 1
+    while _exists(folder, aside):
+        number += 1
+        aside = b"%s_%d" % (wanted, number)
+    if not pretend:
+        os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=folder)
+    return ["config: %s was changed since it was restored; it is kept as %s" % (item.path, printable(aside))]
 
 
 def _make_folder(item: Item, folder: int, name: bytes) -> list[str]:

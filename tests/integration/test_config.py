@@ -198,6 +198,22 @@ def test_different_files_are_replaced_and_kept_with_overwrite(site: Site) -> Non
     assert site.look() == damaged
 
 
+def test_what_was_changed_after_the_restore_survives_undo(site: Site) -> None:
+    damaged = damage(site)
+    restore = site.restore(overwrite=True)
+    restore.prepare(site.source())
+    restore.swap()
+    (site.base / "secret").write_text("changed since")
+    kept = site.base / ("secret.undone-" + RESTORE_ID)
+    assert any(kept.name in sentence for sentence in site.restore().undo(pretend=True))
+    assert not kept.exists()
+    site.restore().undo()
+    assert kept.read_text() == "changed since"
+    assert kept.stat().st_mode & 0o077 == 0
+    kept.unlink()
+    assert site.look() == damaged
+
+
 def test_a_directory_in_a_files_place_is_never_replaced(site: Site) -> None:
     (site.base / "secret").unlink()
     (site.base / "secret").mkdir()
