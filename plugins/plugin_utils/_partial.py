@@ -45,6 +45,7 @@ _RECORDS = ".components"
 _HEARTBEAT_SECONDS = 10
 # Another machine's process cannot be looked at: only a very long silence proves it dead.
 _SILENCE_SECONDS = 24 * 3600
+_OWNERLESS_SECONDS = 60
 
 
 def process_start(pid: int) -> str:
@@ -109,10 +110,17 @@ class PartialSet:
             owner = self._owner()
             beat = os.stat(os.path.join(self.path, _OWNER)).st_mtime
         except (IntegrityError, OSError):
-            return False
+            return self._changing()
         if owner["host"] == socket.gethostname():
             return process_start(owner["pid"]) == owner["start"] != ""
         return abs(time.time() - beat) < _SILENCE_SECONDS
+
+    def _changing(self) -> bool:
+        """Tell whether the folder was changed just now: when it begins and ends, a set has no owner for a moment."""
+        try:
+            return abs(time.time() - os.stat(self.path).st_mtime) < _OWNERLESS_SECONDS
+        except OSError:
+            return False
 
     def heartbeat(self) -> None:
         """Say that the set is being written; cheap enough to call often."""

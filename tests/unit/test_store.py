@@ -139,6 +139,14 @@ def test_a_process_that_reuses_the_number_is_not_the_owner(store: DirectoryStore
     assert not partial.alive()
 
 
+def test_a_set_that_another_run_is_publishing_is_not_cleared(store: DirectoryStore) -> None:
+    partial = store.open(NOW, b"\x00\x01", os.getpid())
+    partial.drop_working_files()
+    assert store.clear_dead() == []
+    os.utime(partial.path, (0, 0))
+    assert store.clear_dead() == [os.path.basename(partial.path)]
+
+
 @pytest.mark.parametrize(("age", "alive"), [(3600, True), (25 * 3600, False)])
 def test_another_machines_set_is_dead_only_after_a_day_of_silence(store: DirectoryStore, age: int, alive: bool) -> None:
     partial = store.open(NOW, b"\x01\x01", os.getpid())
