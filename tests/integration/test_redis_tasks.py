@@ -59,7 +59,7 @@ def test_into_the_store_and_back(
 
     options = {**instance, **small, "restore_id": RESTORE_ID, "work_dir": str(tmp_path / "kept")}
     options["redis_databases"] = [0, *FURTHER]
-    options["backup_set"] = {**store, "id": "latest"}
+    options["backup_set"] = {**store, "id": manifest_path.parent.name}
 
     def steps(*names: str, check: bool = False) -> list[dict[str, Any]]:
         name = COLLECTION + "authentik_redis_restore"
@@ -75,5 +75,8 @@ def test_into_the_store_and_back(
     assert prepared["work_folder"] == str(tmp_path / "kept" / RESTORE_ID / "redis")
     assert swapped["keys"]["1"] == 300
     assert server.content() == before
+    # A verification that fails meanwhile does not take away the way back.
+    verified = manifest_path.parent.with_name(manifest_path.parent.name + ".verified.json")
+    verified.write_text(json.dumps({"checks": [{"level": "checksums", "ok": False, "error": "damaged"}]}))
     assert [done["changed"] for done in steps("undo", "undo")] == [True, False]
     assert server.keys() == [b"new"]
