@@ -52,6 +52,7 @@ class ActionModule(ActionBase):
 
     def _open(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
         if self._task.check_mode:
+            store.check_writable()
             set_id, free = store.propose(now, os.urandom(2)), store.free()
             return {
                 "changed": True,

@@ -42,7 +42,7 @@ class ActionModule(ActionBase):
         try:
             store = DirectoryStore(options["store"], options["instance"])
             now = datetime.datetime.now(datetime.UTC)
-            work = self._one if options["backup_id"] else self._all
+            work = self._all if options["backup_id"] is None else self._one
             result.update(work(store, options, now), changed=False)
         except RecoveryError as exc:
             result.update(exc.as_result(), failed=True)

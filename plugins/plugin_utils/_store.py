@@ -17,6 +17,7 @@ import datetime
 import json
 import os
 import re
+import shlex
 import time
 import typing as t
 
@@ -87,6 +88,8 @@ class DirectoryStore:
     """
 
     def __init__(self, root: str, instance: str) -> None:
+        if not root.strip():
+            raise InputError("The store has an empty path", "Name its folder on the controller with authentik_store")
         self.root = os.path.abspath(os.path.expanduser(root))
         self.instance = check_instance_name(instance)
         self.path = os.path.join(self.root, self.instance)
@@ -97,14 +100,25 @@ class DirectoryStore:
         :raises RecoveryError: when the store cannot be written.
         """
         make_private_directories(self.path)
-        if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
-            raise InputError(
-                "The store %s cannot be written by this user" % self.path,
-                "Check owner and mode of the folder, or choose another store",
-            )
+        self.check_writable()
         self.clear_dead()
         set_id = self.propose(now, entropy)
         return PartialSet.create(os.path.join(self.path, set_id + PARTIAL_SUFFIX), now, pid)
+
+    def check_writable(self) -> None:
+        """Refuse a store in which this user cannot write, or cannot make it where it does not exist yet."""
+        place = self.path
+        while not os.path.lexists(place):
+            place = os.path.dirname(place)
+        if not os.path.isdir(place):
+            raise InputError("The store %s cannot be made: %s is not a folder" % (self.path, place), "Correct its path")
+        if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
+            raise InputError(
+                "The store %s cannot be written by this user%s"
+                % (self.path, "" if place == self.path else ", who may not write in %s" % place),
+                "Check owner and mode of the folder, or choose another store",
+                "ls -ld %s" % shlex.quote(place),
+            )
 
     def propose(self, now: datetime.datetime, entropy: bytes) -> str:
         """Return an id for a new set: it sorts after all that are there, even when the clock went back."""
@@ -177,12 +191,16 @@ class DirectoryStore:
         :raises IntegrityError: when it is damaged.
         """
         if set_id != LATEST:
-            name = check_id(set_id)
+            try:
+                name = check_id(set_id)
+            except InputError as exc:
+                exc.command = self._list_command()
+                raise
             if not os.path.isdir(os.path.join(self.path, name)):
                 raise InputError(
                     "There is no backup set %s of instance %s in %s" % (name, self.instance, self.root),
                     self._available(),
-                    "ansible-playbook authentik_ops.recovery.list",
+                    self._list_command(),
                 )
             return self._load(name, recheck)
         sets, _problems = self.list_sets()
@@ -190,7 +208,7 @@ class DirectoryStore:
             raise InputError(
                 "There is no backup set of instance %s in %s" % (self.instance, self.root),
                 self._available(),
-                "ansible-playbook authentik_ops.recovery.list",
+                self._list_command(),
             )
         return sets[0]
 
@@ -268,6 +286,9 @@ class DirectoryStore:
             return []
         except OSError as exc:
             raise as_error("list the store", self.path, exc) from exc
+
+    def _list_command(self) -> str:
+        return "ansible-playbook authentik_ops.recovery.list -e authentik_store=%s" % shlex.quote(self.root)
 
     def _available(self) -> str:
         sets, problems = self.list_sets()
