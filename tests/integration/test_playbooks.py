@@ -116,8 +116,17 @@ def test_undo_goes_back_to_what_was_there_before(site: Site, before: Picture) ->
     run = site.run("restore", restore_id=RESTORE_ID)
     assert run.ok, run.output
     assert differences(before, site.instance.picture()) == []
+    begun = next(line for line in shown(run).splitlines() if line.startswith("Changes begin"))
+    assert "authentik_restore_id=" + RESTORE_ID in begun
+    media = site.instance.folders[0]
+    (media / "public" / "uploaded.svg").write_text("since the restore")
     undone = site.run("restore", restore_step="undo", restore_id=RESTORE_ID)
     assert undone.ok, undone.output
+    kept = media.with_name(media.name + ".undone-" + RESTORE_ID)
+    assert str(kept) in shown(undone)
+    assert "authentik_undone_20" in shown(undone)
+    assert (kept / "public" / "uploaded.svg").read_text() == "since the restore"
+    shutil.rmtree(kept)
     assert differences(changed, site.instance.picture()) == []
     again = site.run("restore", restore_step="undo", restore_id=RESTORE_ID)
     assert again.ok, again.output
