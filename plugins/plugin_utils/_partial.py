@@ -52,7 +52,9 @@ def process_start(pid: int) -> str:
     """Return what tells this process from a later one of the same number; empty when it does not run."""
     try:
         with open("/proc/%d/stat" % pid, encoding="ascii", errors="replace") as stat:
-            return stat.read().rpartition(")")[2].split()[19]
+            fields = stat.read().rpartition(")")[2].split()
+        # Where nothing reaps orphans, as in containers, the dead stay in the table.
+        return "" if fields[0] in ("Z", "X") else fields[19]
     except FileNotFoundError:
         pass
     try:

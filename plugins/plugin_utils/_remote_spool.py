@@ -97,8 +97,9 @@ class RemoteSpool:
             for path in (answer[len("other ") :] for answer in answers if answer.startswith("other "))
             if _is_dead(os.path.basename(path), host)
         ]
-        if dead:
-            self._run("rm -rf -- %s" % " ".join(shlex.quote(path) for path in dead))
+        for path in dead:
+            # Renamed first: its module may still be writing, and learns by that that its controller is gone.
+            self._run("mv -T -- {0} {0}dead && rm -rf -- {0}dead".format(shlex.quote(path)))
         return self.path
 
     def look(self, remove: t.Iterable[str] = ()) -> Look:

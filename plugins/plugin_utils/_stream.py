@@ -18,7 +18,7 @@ import tempfile
 import time
 import typing as t
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, StateError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import (
     BLOCK,
     DirectorySink,
@@ -27,7 +27,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._spool impo
     chunk_name,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._job import AsyncJob
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import process_start
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import playbook_pid, process_start
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._progress import Progress
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._remote_spool import Look, RemoteSpool, SpoolGone
 
@@ -57,7 +57,9 @@ def drive(remote: RemoteSpool, job: AsyncJob, pump: Pump, beat: t.Callable[[], N
     :raises RecoveryError: when either end finds bytes altered, the store full, the host gone.
     """
     pause, asked = _SHORTEST_PAUSE, time.monotonic()
+    run = playbook_pid()
     while True:
+        _check_run(run)
         beat()
         try:
             look = remote.look(pump.finished_files())
@@ -82,11 +84,18 @@ def drive(remote: RemoteSpool, job: AsyncJob, pump: Pump, beat: t.Callable[[], N
     while True:
         # Between "nothing more to stream" and its end a module may still work for long.
         result = job.wait(_ASK_AFTER_SECONDS)
+        _check_run(run)
         if result is not None:
             return result
         beat()
         with contextlib.suppress(SpoolGone):
             remote.look()
+
+
+def _check_run(pid: int) -> None:
+    """Refuse to go on when the playbook run was killed: its workers outlive it, and the next run clears up."""
+    if playbook_pid() != pid:
+        raise StateError("The playbook run %d was killed" % pid, "Run it again: it clears what was left")
 
 
 @contextlib.contextmanager

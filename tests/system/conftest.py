@@ -42,6 +42,6 @@ def over_ssh(bare_metal: BareMetal, tmp_path: Path) -> Iterator[Controller]:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store that the tests of a module share."""
+def store(bare_metal: BareMetal, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of the installation's own, which the tests of a module share."""
     return tmp_path_factory.mktemp("store") / "sets"

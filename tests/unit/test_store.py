@@ -12,6 +12,7 @@ import os
 import resource
 import socket
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySink, DirectorySource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _partial
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PartialSet
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PartialSet, process_start
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import BackupSet, DirectoryStore
 
 NOW = datetime.datetime(2026, 11, 22, 3, 15, tzinfo=datetime.UTC)
@@ -395,3 +396,13 @@ def test_a_source_follows_no_trick(tmp_path: Path) -> None:
         record = {"path": name, "size": 0, "sha256": "0" * 64}
         with pytest.raises((IntegrityError, InputError)), DirectorySource(str(tmp_path), [record]).artifact(name):
             pass
+
+
+def test_a_dead_process_that_nobody_reaped_does_not_run() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert process_start(child.pid) != ""
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert process_start(child.pid) == "", "its unfinished set would never be cleared"
+    child.communicate()
+    assert process_start(child.pid) == ""

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ def archive(*members: dict[str, Any]) -> bytes:
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for member in [{"name": ".", "type": DIR}, *members]:
             info = tarfile.TarInfo()
+            # Without root only files of one's own can be unpacked.
+            info.uid, info.gid = os.geteuid(), os.getegid()
             data = member.get("data", b"")
             info.size = len(data)
             for key in member.keys() - {"data"}:
