@@ -105,9 +105,12 @@ def open_archive(record: dict[str, Any], source: DirectorySource | SpoolSource) 
 @contextlib.contextmanager
 def _gunzip(packed: Readable, label: str) -> Iterator[Readable]:
     plain = _Gunzip(packed, label)
-    yield plain
-    while plain.read(CHUNK):
-        pass
+    try:
+        yield plain
+        while plain.read(CHUNK):
+            pass
+    finally:
+        plain.close()
 
 
 @contextlib.contextmanager
@@ -146,6 +149,9 @@ class _Gunzip:
             while self._packed.read(CHUNK):
                 pass  # the checksum at the end is the better explanation
             raise _undecodable(self._label, str(exc)) from exc
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class _Carrier:

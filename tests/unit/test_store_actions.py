@@ -57,7 +57,7 @@ def test_each_state_of_a_set(tmp_path: Path) -> None:
     opened = act(authentik_backup_set, **where, state="open")
     assert opened["path"].startswith(str(tmp_path / "store" / "other"))
     assert act(authentik_backup_set, check=True, **where, state="discarded", id=opened["id"])["changed"]
-    assert [act(authentik_backup_set, **where, state="discarded", id=opened["id"])["changed"] for _ in "12"] == [
+    assert [act(authentik_backup_set, **where, state="discarded", id=opened["id"])["changed"] for _time in "12"] == [
         True,
         False,
     ]
