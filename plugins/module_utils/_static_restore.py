@@ -317,7 +317,15 @@ def _existing_parent(path: str) -> str:
 
 def _remove(path: str) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(os.fsencode(path))
+        root = os.fsencode(path)
+        if os.geteuid() != 0:
+            # Without root, nothing can be removed from a directory that was restored as its owner's to read only.
+            os.chmod(root, 0o700)
+            for folder, names, _files in os.walk(root):
+                for name in names:
+                    if not os.path.islink(os.path.join(folder, name)):
+                        os.chmod(os.path.join(folder, name), 0o700)
+        shutil.rmtree(root)
     elif os.path.lexists(path):
         os.unlink(path)
 
