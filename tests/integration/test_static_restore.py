@@ -156,7 +156,7 @@ def evil(name: str, kind: bytes, link: str = "") -> bytes:
         for member in ((".", tarfile.DIRTYPE, ""), (name, kind, link)):
             info = tarfile.TarInfo(member[0])
             info.type, info.linkname = member[1], member[2]
-            info.uid, info.gid = os.geteuid(), os.getegid()
+            info.uid, info.gid, info.mode = os.geteuid(), os.getegid(), 0o755
             tar.addfile(info)
     return out.getvalue()
 
