@@ -87,6 +87,7 @@ def test_backup_refuses_and_keeps_nothing(site: Site, before: Picture, variables
 def truncate(folder: Path) -> None:
     """Cut off the end of the dump."""
     (dump,) = folder.glob("postgresql/*.dump*")
+    dump.chmod(0o600)
     os.truncate(dump, dump.stat().st_size - 1)
 
 
