@@ -87,6 +87,8 @@ def host_variables(work: Path, port: int) -> dict[str, Any]:
         "ansible_python_interpreter": sys.executable,
         "ansible_remote_tmp": str(work / "remote_tmp"),
         "ansible_async_dir": str(work / "async"),
+        # A server without root cannot hand out terminals.
+        "ansible_ssh_use_tty": os.geteuid() == 0,
         # -F keeps the user's own configuration out of the test.
         "ansible_ssh_common_args": "-F /dev/null -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
     }
