@@ -12,6 +12,68 @@ class ModuleDocFragment:
 
     DOCUMENTATION = r"""
 options:
+  deployment:
+    description:
+      - How the instance runs on its host, as services of systemd (V(host)) or as a Docker Compose project (V(compose)).
+      - Found out when not given. Needed where both are on one host.
+    type: str
+    choices:
+      - host
+      - compose
+  docker_host:
+    description:
+      - The engine's socket, such as V(unix:///run/docker.sock).
+      - What the C(docker) client uses by default when not given.
+    type: str
+  compose_project_name:
+    description:
+      - Name of the instance's compose project. Found by its images and commands when not given.
+      - Needed where several projects of one host run authentik.
+    type: str
+  compose_project_directory:
+    description:
+      - The project directory, from which relative paths in its compose files start.
+      - Taken from the project's containers when not given. Needed for a project that has none, such as after
+        C(docker compose down).
+    type: path
+  compose_files:
+    description:
+      - The project's compose files, in their order.
+      - Taken from the project's containers when not given, else those that Compose itself looks for in
+        O(compose_project_directory).
+    type: list
+    elements: path
+  compose_env_files:
+    description:
+      - Files with the variables that the compose files use.
+      - Taken from the project's containers when not given, else C(.env) in O(compose_project_directory).
+    type: list
+    elements: path
+  compose_profiles:
+    description:
+      - Profiles of the compose project that belong to the instance.
+    type: list
+    elements: str
+  server_service:
+    description:
+      - Name of the compose service that runs the authentik server. Found by image and command when not given.
+    type: str
+  worker_service:
+    description:
+      - Name of the compose service that runs the authentik worker. Found by image and command when not given.
+    type: str
+  postgresql_service:
+    description:
+      - Name of the compose service that is authentik's PostgreSQL server.
+      - Found by the host name in authentik's own settings when not given.
+      - An empty string says that the server is outside the project.
+    type: str
+  redis_service:
+    description:
+      - Name of the compose service that is authentik's Redis server.
+      - Found by the host name in authentik's own settings when not given.
+      - An empty string says that the server is outside the project.
+    type: str
   config_paths:
     description:
       - authentik's configuration files, read in this order; later values win. Shell patterns are allowed, and are

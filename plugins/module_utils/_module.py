@@ -33,6 +33,17 @@ if TYPE_CHECKING:
     )
 
 INSTANCE_SPEC: dict[str, Any] = {
+    "deployment": {"type": "str", "choices": ["host", "compose"]},
+    "docker_host": {"type": "str"},
+    "compose_project_name": {"type": "str"},
+    "compose_project_directory": {"type": "path"},
+    "compose_files": {"type": "list", "elements": "path"},
+    "compose_env_files": {"type": "list", "elements": "path"},
+    "compose_profiles": {"type": "list", "elements": "str"},
+    "server_service": {"type": "str"},
+    "worker_service": {"type": "str"},
+    "postgresql_service": {"type": "str"},
+    "redis_service": {"type": "str"},
     "config_paths": {
         "type": "list",
         "elements": "path",

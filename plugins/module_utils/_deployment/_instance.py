@@ -23,6 +23,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Container:
+    """A container in which programs are run.
+
+    :param docker: how the engine's client is called: its path, and options such as ``--host``.
+    :param name: for messages.
+    """
+
+    docker: tuple[str, ...]
+    id: str
+    name: str
+
+
+@dataclass(frozen=True)
 class PostgresSettings:
     """How to reach the instance's database.
 
@@ -31,6 +44,7 @@ class PostgresSettings:
     :param run_as: OS user that the tools run as (peer authentication), or None for the module's own user.
     :param app_user: the role authentik itself logs in as; it owns the database's objects.
         Differs from *user* only where peer authentication leaves no other way in than a superuser.
+    :param container: where the tools run; host and port are then as seen from inside. None for the host itself.
     """
 
     host: str
@@ -45,6 +59,7 @@ class PostgresSettings:
     run_as: str | None = None
     default_schema: str = "public"
     app_user: str = ""
+    container: Container | None = None
 
     @property
     def is_socket(self) -> bool:
@@ -66,6 +81,7 @@ class PostgresSettings:
             "sslkey": self.sslkey,
             "run_as": self.run_as,
             "default_schema": self.default_schema,
+            "container": self.container.name if self.container else None,
         }
 
 
@@ -126,17 +142,71 @@ class Directory:
 
 @dataclass(frozen=True)
 class Unit:
-    """A systemd service of the instance.
+    """A service of the instance: systemd's, a service of its compose project, or the container of an outpost.
 
-    :param role: ``server``, ``worker`` or ``outpost``.
-    :param path: its unit file, empty where systemd alone knows it.
+    :param role: ``server``, ``worker`` or ``outpost``; in a compose project also ``postgresql`` or ``redis``.
+    :param path: its unit file, empty where systemd alone knows it, and for containers.
     :param active: whether it runs now; None where no systemd runs to be asked.
+    :param containers: ids of its containers, none for a service of systemd or one that has no container yet.
     """
 
     name: str
     role: str
     path: str = ""
     active: bool | None = None
+    containers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Image:
+    """The image of a compose service: what was asked for, and what that was on this host.
+
+    :param reference: name and tag as the project has it, such as ``ghcr.io/goauthentik/server:2025.12.4``.
+    :param id: the engine's id of the image, ``sha256:...``; empty where it is not there.
+    :param digests: the registry's names for it, ``name@sha256:...``; none for an image that was never pulled.
+    """
+
+    service: str
+    reference: str
+    id: str = ""
+    digests: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ComposeProject:
+    """The Docker Compose project of the instance.
+
+    :param docker: how the engine's client is called: its path, and options such as ``--host``.
+    :param directory: the project directory, from which relative paths in its files start.
+    :param files: compose files, overrides among them, in their order.
+    :param env_files: files of variables for the compose files themselves.
+    :param server_port: the port on which the server listens inside its container.
+    :param server_path: the path of its readiness URL.
+    """
+
+    docker: tuple[str, ...]
+    name: str
+    directory: str
+    files: tuple[str, ...] = ()
+    env_files: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+    images: tuple[Image, ...] = ()
+    server_port: int = 9000
+    server_path: str = "/-/health/ready/"
+
+    def describe(self) -> dict[str, Any]:
+        """Return it as values that JSON can hold."""
+        return {
+            "name": self.name,
+            "directory": self.directory,
+            "files": list(self.files),
+            "env_files": list(self.env_files),
+            "profiles": list(self.profiles),
+            "images": [
+                {"service": item.service, "reference": item.reference, "id": item.id, "digests": list(item.digests)}
+                for item in self.images
+            ],
+        }
 
 
 @dataclass(frozen=True)
@@ -144,7 +214,8 @@ class ConfigFile:
     """A file without which the configuration could not be rebuilt.
 
     :param kind: ``config``, ``env``, ``unit``, ``drop-in``, ``file-value`` (the target of a ``file://``
-        value), ``credential`` (the source of a systemd credential) or ``tls`` (a certificate or key).
+        value), ``credential`` (the source of a systemd credential), ``tls`` (a certificate or key), ``compose`` or
+        ``secret`` (the file of a compose secret or config).
     """
 
     path: str
@@ -163,6 +234,7 @@ class Missing:
 class Instance:
     """One authentik installation, as discovered and overridden.
 
+    :param deployment: ``host`` or ``compose``.
     :param version: what ran last, ``{"value": "2025.12.4", "source": "..."}`` or None. With ``newer``, the version that
         ran before and left the tables of a later train.
     :param installed: the version of the code, in the same form.
@@ -173,6 +245,7 @@ class Instance:
     """
 
     deployment: str = "host"
+    compose: ComposeProject | None = None
     version: dict[str, str] | None = None
     installed: dict[str, str] | None = None
     postgresql: PostgresSettings | None = None
@@ -223,6 +296,7 @@ class Instance:
         """Return everything but the secrets, as values that JSON can hold."""
         return {
             "deployment": self.deployment,
+            "compose": self.compose.describe() if self.compose else None,
             "version": dict(self.version) if self.version else None,
             "train": self.train,
             "installed_version": dict(self.installed) if self.installed else None,
