@@ -276,7 +276,7 @@ def test_something_starts_it_again(host: Host, run: Run) -> None:
 def test_options_choose_the_services(host: Host, run: Run) -> None:
     run("stopped", server_units=[], outpost_units=[])
     assert host.log == ["stop " + WORKER]
-    assert "ssh.service is no service of this authentik instance" in run("stopped", units=["ssh"])["msg"]
+    assert "ssh is no service of this authentik instance" in run("stopped", units=["ssh"])["msg"]
     assert run("stopped", units=[])["changed"] is False
 
 

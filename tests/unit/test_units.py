@@ -100,7 +100,7 @@ def test_order(wanted: list[str] | None, state: str, expected: str) -> None:
 
 
 def test_a_foreign_service_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^sshd\.service is no service of this authentik instance"):
+    with pytest.raises(InputError, match=r"^sshd is no service of this authentik instance"):
         _services.choose_units(UNITS, ["w", "sshd"], "stopped")
 
 
