@@ -27,6 +27,8 @@ options:
   method:
     description:
       - How the snapshot is taken.
+      - V(auto) is V(bgsave) for a server of this host, and V(replication) for one whose files are out of reach, be it
+        in a container or on another host.
       - V(bgsave) has the server save in the background and reads the file. A save or an AOF rewrite that is running is
         waited for first, so that the file holds what was there when the module began.
       - V(save) does the same in the foreground. The server answers nobody meanwhile.
@@ -35,8 +37,8 @@ options:
       - An ACL user needs C(+info +time +lastsave +bgsave +config|get), for V(save) C(+save) instead of C(+bgsave), and
         for V(replication) C(+info +psync +replconf).
     type: str
-    choices: [bgsave, save, replication]
-    default: bgsave
+    choices: [auto, bgsave, save, replication]
+    default: auto
   timeout:
     description:
       - How many seconds the server may take to save. With O(method=replication), to begin to send.
@@ -125,13 +127,14 @@ if TYPE_CHECKING:
 
 def body(ctx: _module.Context) -> dict[str, Any]:
     settings = ctx.instance.redis
+    method = _snapshot.choose_method(ctx.params["method"], settings, ctx.instance.deployment)
     if ctx.check_mode:
-        return plan(settings, ctx.params["method"])
+        return plan(settings, method)
     # Opened also where nothing goes in: the controller waits for its end.
     with contextlib.closing(ctx.sink()) as sink:
         if settings is None:
             return {"changed": False, "redis": False, "components": [], "msg": "This instance has no Redis."}
-        record = save(settings, sink, ctx.params["method"], ctx.params["timeout"])
+        record = save(settings, sink, method, ctx.params["timeout"])
     for warning in record["warnings"]:
         ctx.warn(warning)
     return {"changed": True, "redis": True, "components": [record]}
@@ -175,7 +178,7 @@ def save(settings: RedisSettings, sink: Any, method: str, timeout: int) -> dict[
 def main() -> None:
     spec = dict(
         _module.INSTANCE_SPEC,
-        method={"type": "str", "choices": ["bgsave", "save", "replication"], "default": "bgsave"},
+        method={"type": "str", "choices": ["auto", "bgsave", "save", "replication"], "default": "auto"},
         timeout={"type": "int", "default": 600},
     )
     spec.update(_module.PRODUCER_SPEC)

@@ -295,6 +295,34 @@ def test_module(make_redis: MakeRedis, tmp_path: Path, method: str) -> None:
     assert "secret" not in str(result).replace("secret_key", "")
 
 
+@pytest.mark.parametrize(
+    ("wanted", "place", "deployment", "method"),
+    [
+        ("auto", {"host": "localhost"}, "host", "bgsave"),
+        ("auto", {"host": "127.0.0.2"}, "host", "bgsave"),
+        ("auto", {"host": "::1"}, "host", "bgsave"),
+        ("auto", {"host": "cache.example.com", "socket": "/run/redis.sock"}, "host", "bgsave"),
+        ("auto", {"host": "cache.example.com"}, "host", "replication"),
+        ("auto", {"host": "10.0.0.7"}, "host", "replication"),
+        ("auto", {"host": "172.18.0.3"}, "compose", "replication"),
+        # A container with the host's network: its files are its own all the same.
+        ("auto", {"host": "127.0.0.1"}, "compose", "replication"),
+        ("save", {"host": "172.18.0.3"}, "compose", "save"),
+    ],
+)
+def test_the_method_that_is_chosen(wanted: str, place: dict[str, str], deployment: str, method: str) -> None:
+    assert _snapshot.choose_method(wanted, RedisSettings(**place), deployment) == method  # type: ignore[arg-type]
+
+
+def test_module_chooses_the_method(make_redis: MakeRedis, tmp_path: Path) -> None:
+    server = make_redis()
+    fill(server, more=10)
+    result = run_module("authentik_redis_snapshot", options_for(server, dest=str(tmp_path / "set")))
+    assert result["components"][0]["method"] == "bgsave"
+    counted = str(server.send("INFO", "commandstats"))
+    assert ("cmdstat_bgsave:" in counted, "cmdstat_psync:" in counted) == (True, False)
+
+
 def test_module_in_check_mode_saves_nothing(make_redis: MakeRedis, tmp_path: Path) -> None:
     server = make_redis()
     fill(server, more=10)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import time
 from dataclasses import dataclass, field
@@ -77,6 +78,22 @@ class Tee:
         if data:
             self._out.write(data)
         return data
+
+
+def choose_method(wanted: str, settings: RedisSettings | None, deployment: str) -> str:
+    """Return the method to use: ``auto`` reads the server's file only where that can lie on this host."""
+    if wanted != "auto" or settings is None:
+        return wanted
+    return "bgsave" if deployment == "host" and _is_local(settings) else "replication"
+
+
+def _is_local(settings: RedisSettings) -> bool:
+    if settings.socket or settings.host in ("", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(settings.host).is_loopback
+    except ValueError:
+        return False
 
 
 def look(settings: RedisSettings) -> ServerFacts:
