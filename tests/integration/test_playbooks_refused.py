@@ -53,7 +53,8 @@ def damaged(site: Site, before: Picture) -> Iterator[Path]:
         ({"components": ["data"]}, "holds no data"),
         ({"restore_step": "sideways"}, "sideways"),
         ({"restore_step": "undo"}, "authentik_restore_id"),
-        ({"restore_id": "../x"}, "'../x' is not the id"),
+        ({"restore_id": "../x"}, "'../x' is not the id of a restore"),
+        ({"instnace": "nobody"}, "authentik_instnace (is it authentik_instance?)"),
     ],
 )
 def test_restore_refuses_and_changes_nothing(
@@ -72,6 +73,8 @@ def test_restore_refuses_and_changes_nothing(
         ({"instance": ".."}, "'..' cannot be the name of an instance"),
         ({"hosts": "nowhere"}, "No host matches 'nowhere'"),
         ({"missing_directories": "perhaps"}, "perhaps"),
+        ({"postgres_host": "db"}, "authentik_postgres_host (is it authentik_postgresql_host?)"),
+        ({"components": "media, certificates"}, "has no certificates."),
         ({"postgresql_password": "wrong"}, "password authentication failed"),
         ({"postgresql_name": "nothing"}, "nothing"),
     ],
@@ -82,6 +85,15 @@ def test_backup_refuses_and_keeps_nothing(site: Site, before: Picture, variables
     assert message in run.message or message in run.output, run.output
     assert len(site.sets()) == 1
     assert not list(site.store.glob("*/*.partial"))
+
+
+def test_what_only_looks_like_a_mistake_can_be_named(site: Site, before: Picture) -> None:
+    given: dict[str, Any] = {"stored": "mine", "domain": "sso.example.org", "own_variables": ["authentik_stored"]}
+    run = site.run("backup", check=True, components="certs, redis", **given)
+    assert run.ok, run.output
+    assert {result.action.rpartition("authentik_")[2] for result in run.results if "components" in result.result} == {
+        "variables", "static_dirs", "redis_snapshot",
+    }  # fmt: skip
 
 
 def truncate(folder: Path) -> None:
@@ -144,6 +156,17 @@ def test_another_authentik_than_the_sets_is_refused_before_anything_changes(
         site.instance.install(VERSION)
     assert not run.ok
     assert message in run.message, run.output
+    assert site.leftovers() == []
+    assert differences(before, site.instance.picture()) == []
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_services_that_cannot_be_stopped_are_told_before_the_plan(site: Site, before: Picture, check: bool) -> None:
+    run = site.run("restore", check=check, server_units=None, worker_units=None, outpost_units=None)
+    assert not run.ok
+    assert "No systemd service of authentik was found" in run.message, run.output
+    assert "authentik_manage_services to false" in run.message
+    assert "Nothing was changed" in run.message
     assert site.leftovers() == []
     assert differences(before, site.instance.picture()) == []
 

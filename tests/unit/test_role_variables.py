@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
+from ansible_collections.authentik_ops.recovery.plugins.action.authentik_variables import _SPEC
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import CONSUMER_SPEC, INSTANCE_SPEC
 
 ROOT = Path(__file__).resolve().parents[2]
+CHECK = "authentik_ops.recovery.authentik_variables"
 ROLES = ("authentik", "backup", "list", "restore")
 
 
@@ -148,7 +151,17 @@ def engine(role: str, **variables: Any) -> Templar:
         # What a role begins with.
         for fact, value in task.get("ansible.builtin.set_fact", {}).items():
             known.setdefault(fact, trusted(value))
-    return Templar(loader=DataLoader(), variables={**known, **variables})
+    known.update(variables)
+    (check,) = (task for task in tasks_of("authentik") if task.get("register") == "__authentik_given")
+    given = Templar(loader=DataLoader(), variables=known).template(trusted(check[CHECK]))
+    return Templar(loader=DataLoader(), variables={"__authentik_given": converted(given), **known})
+
+
+def converted(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what the role's check of the variables returns for its options."""
+    checked = ArgumentSpecValidator(_SPEC).validate(given)
+    assert not checked.error_messages
+    return dict(checked.validated_parameters)
 
 
 def tasks_of(role: str, files: str = "*.yml") -> list[dict[str, Any]]:
@@ -244,13 +257,14 @@ def test_every_module_gets_the_options_of_the_instance_the_stream_and_the_store(
         ("backup", ["certs"], {"static_dirs": ["certs"]}),
         ("backup", ["redis", "config"], {"redis_snapshot": None, "config": None}),
         ("backup", ["postgresql"], {"pg_dump": None}),
+        ("backup", "certs,redis", {"static_dirs": ["certs"], "redis_snapshot": None}),
         ("restore", [], {"pg_restore": None, "static_restore": ["certs", "media"], "redis_restore": None}),
         ("restore", ["certs"], {"static_restore": ["certs"]}),
         ("restore", ["redis"], {"redis_restore": None}),
         ("restore", ["postgresql"], {"pg_restore": None}),
     ],
 )
-def test_components_choose_the_modules(role: str, given: list[str], expected: dict[str, Any]) -> None:
+def test_components_choose_the_modules(role: str, given: list[str] | str, expected: dict[str, Any]) -> None:
     always = {"info", "services", "backup_set", "backup_set_info", "config_restore"}
     made = calls(role, authentik_components=given)
     assert {module: options.get("components") for module, options in made if module not in always} == expected
