@@ -165,8 +165,10 @@ def test_services_that_cannot_be_stopped_are_told_before_the_plan(site: Site, be
     run = site.run("restore", check=check, server_units=None, worker_units=None, outpost_units=None)
     assert not run.ok
     assert "No systemd service of authentik was found" in run.message, run.output
-    assert "authentik_manage_services to false" in run.message
-    assert "Nothing was changed" in run.message
+    told = run.failures[-1].result["msg"]
+    assert "set authentik_manage_services to false" in told
+    assert "Nothing was changed" in told
+    assert "Stop the services" not in run.output
     assert site.leftovers() == []
     assert differences(before, site.instance.picture()) == []
 
@@ -184,3 +186,11 @@ def test_list_of_a_store_that_does_not_exist(site: Site) -> None:
     assert not run.ok
     assert "There is no folder" in run.message
     assert NAME not in run.message
+
+
+def test_list_of_an_instance_that_the_store_does_not_hold(site: Site, before: Picture) -> None:
+    run = site.run("list", instance="sso.exmaple.org")
+    assert not run.ok
+    assert "'sso.exmaple.org'" in run.message
+    assert "It holds %s." % NAME in run.message
+    assert site.run("list", instance=NAME).ok
