@@ -164,6 +164,8 @@ class Docker:
                 broken: tarfile.ReadError | None = exc
             else:
                 broken = None
+            while pipeline.stdout.read(65536):
+                pass  # padding: the client must not die of a reader that has gone
             (done,) = pipeline.finish(_SECONDS, check=False)
         if done.status != 0:
             if any(words in done.stderr.lower() for words in _NO_FILE):

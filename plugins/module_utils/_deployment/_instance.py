@@ -182,6 +182,8 @@ class ComposeProject:
     :param env_files: files of variables for the compose files themselves.
     :param server_port: the port on which the server listens inside its container.
     :param server_path: the path of its readiness URL.
+    :param postgresql_service: the service that is authentik's database; empty for a database outside the project.
+    :param redis_service: the service that is authentik's Redis server; empty where there is none in the project.
     """
 
     docker: tuple[str, ...]
@@ -193,6 +195,8 @@ class ComposeProject:
     images: tuple[Image, ...] = ()
     server_port: int = 9000
     server_path: str = "/-/health/ready/"
+    postgresql_service: str = ""
+    redis_service: str = ""
 
     def describe(self) -> dict[str, Any]:
         """Return it as values that JSON can hold."""
@@ -202,6 +206,8 @@ class ComposeProject:
             "files": list(self.files),
             "env_files": list(self.env_files),
             "profiles": list(self.profiles),
+            "postgresql_service": self.postgresql_service,
+            "redis_service": self.redis_service,
             "images": [
                 {"service": item.service, "reference": item.reference, "id": item.id, "digests": list(item.digests)}
                 for item in self.images
