@@ -65,8 +65,9 @@ def test_environment_of_the_programs() -> None:
 
 def test_no_password_leaves_the_users_own_password_file_in_force() -> None:
     with _connection.Connection(PostgresSettings("/run/pg", 5432, "authentik", "ak")) as connection:
-        assert connection.pass_fds == ()
-        assert "PGPASSFILE" not in connection.env()
+        command = connection.command(["psql"])
+        assert command.pass_fds == ()
+        assert "PGPASSFILE" not in (command.env or {})
 
 
 @pytest.mark.parametrize(

@@ -22,14 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _process
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError, RecoveryError, ToolError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import _tools
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import (
     APPLICATION_NAME,
     CONNECT_TIMEOUT_SECONDS,
     Connection,
     connect_error,
+    default_host,
     passfile_line,
     quote_literal,
-    socket_host,
 )
 
 try:
@@ -48,7 +49,7 @@ INSUFFICIENT_PRIVILEGE = "42501"
 LOCK_NOT_AVAILABLE = "55P03"
 
 _END_SECONDS = 10
-_LOST_HINT = "the server was stopped, or something between ended the connection: see the server's log"
+_LOST_HINT = "the server or its container was stopped, or something between ended the connection: see the server's log"
 
 # A session of ours may wait long for a dump or a restore: no timeout of the role or the database may end it.
 _SESSION_SETTINGS = """
@@ -75,12 +76,18 @@ def connect(
     """Open a session on ``database`` (the instance's own when None).
 
     :param client: ``psycopg2`` or ``psql`` to insist on one; ``auto`` takes psycopg2 where it is importable and the
-        session need not run as another operating system user.
+        session need not run as another operating system user or in a container.
     :param bin_dir: folder to look for ``psql`` in first.
     :raises ConnectError: with what libpq said and what that means.
     """
     if client not in CLIENTS:
         raise InputError("%r is no PostgreSQL client" % client, hint="it is one of %s" % ", ".join(CLIENTS))
+    if settings.container is not None:
+        if client == "psycopg2":
+            raise InputError(
+                "psycopg2 cannot be used inside a container", hint="use client auto or psql: the container has one"
+            )
+        client = "psql"
     if client == "auto":
         client = "psycopg2" if psycopg2 is not None and settings.run_as is None else "psql"
     session = _PsycopgSession(settings, database) if client == "psycopg2" else _PsqlSession(settings, database, bin_dir)
@@ -170,7 +177,7 @@ class _PsycopgSession(Session):
         if settings.password is not None:
             passfile_line(settings.password)  # refuse the same passwords whatever the client
         options = {
-            "host": settings.host or socket_host(settings.port) or None,
+            "host": default_host(settings) or None,
             "port": settings.port,
             "user": settings.user,
             "password": settings.password,
@@ -229,6 +236,19 @@ def _no_libpq_variables() -> Iterator[None]:
         os.environ.update(hidden)
 
 
+def _find_psql(settings: PostgresSettings, bin_dir: str | None) -> str:
+    if settings.container is not None:
+        return _tools.installed(settings, "psql", bin_dir)[0].path("psql")
+    program = _process.find_program("psql", [bin_dir] if bin_dir else [])
+    if program is None:
+        raise ToolError(
+            "neither psql nor the Python package psycopg2 is installed on this host",
+            hint="install the PostgreSQL client programs (postgresql-client on Debian, postgresql on RHEL), "
+            "or name their folder with postgresql_bin_dir",
+        )
+    return program
+
+
 class _PsqlSession(Session):
     client = "psql"
 
@@ -237,17 +257,10 @@ class _PsqlSession(Session):
         self._database = database
         self._connected = False
         self._marker = "end-%s" % secrets.token_hex(16)
-        program = _process.find_program("psql", [bin_dir] if bin_dir else [])
-        if program is None:
-            raise ToolError(
-                "neither psql nor the Python package psycopg2 is installed on this host",
-                hint="install the PostgreSQL client programs (postgresql-client on Debian, postgresql on RHEL), "
-                "or name their folder with postgresql_bin_dir",
-            )
-        argv = [program, "-X", "-q", "-A", "-t", "--no-password"]
+        argv = [_find_psql(settings, bin_dir), "-X", "-q", "-A", "-t", "--no-password"]
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(Connection(settings))
-            command = _process.Command(argv, connection.env(database), connection.user, connection.pass_fds)
+            command = connection.command(argv, database)
             self._psql = stack.enter_context(_process.Pipeline([command], stdin=True))
             self._stack = stack.pop_all()
 
@@ -283,9 +296,11 @@ class _PsqlSession(Session):
         """psql ended by itself: it never got a connection, or lost it."""
         ended = self._psql.finish(timeout=_END_SECONDS, check=False)
         said = re.sub(r"^psql: (error: )?", "", _process.last_lines(ended[0].stderr, 5))
+        if not said:
+            said = "psql ended with status %d and did not say why" % ended[0].status
         if self._connected:
             return QueryError("the connection to PostgreSQL was lost: %s" % said, hint=_LOST_HINT)
-        return connect_error(self._settings, self._database, said or "psql ended without saying why")
+        return connect_error(self._settings, self._database, said)
 
     def cancel(self) -> None:
         self._psql.kill()

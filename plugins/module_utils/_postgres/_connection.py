@@ -4,23 +4,31 @@
 
 # Private to the collection: names and behaviour may change in any release.
 
-"""Connection settings as the environment of libpq programs, with the password in an inherited descriptor.
+"""Connection settings as the environment of libpq programs, on this host or inside the server's container.
 
-The password lies in an anonymous file in memory that only the started program inherits and reads as its
+On the host the password lies in an anonymous file in memory that only the started program inherits and reads as its
 ``PGPASSFILE``. It is never an argument, an environment variable or a file with a name.
+
+Into a container no descriptor can be passed: the engine, not this process, starts the program there. The password is
+the program's ``PGPASSWORD`` then, which only the container's root and the program's user can read, as they can the
+``POSTGRES_PASSWORD`` that the container was started with. It is no argument there either.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 from typing import TYPE_CHECKING
 
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _files, _process
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import ConnectError, InputError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._container import Guard
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._process import show
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Iterator, Mapping, Sequence
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import PostgresSettings
 
@@ -57,6 +65,11 @@ def socket_host(port: int) -> str:
     return ""
 
 
+def default_host(settings: PostgresSettings) -> str:
+    """Return the host to connect to, "" for libpq's own default; inside a container that is its image's socket."""
+    return settings.host or ("" if settings.container else socket_host(settings.port))
+
+
 def quote_ident(name: str) -> str:
     """Return ``name`` as a quoted SQL identifier."""
     return '"%s"' % name.replace('"', '""')
@@ -75,7 +88,7 @@ def conninfo_database(name: str) -> str:
 
 def libpq_environment(settings: PostgresSettings, database: str | None = None) -> dict[str, str]:
     """Return the libpq variables for ``settings`` without the password; ``database`` overrides the instance's."""
-    host = settings.host or socket_host(settings.port)
+    host = default_host(settings)
     env = {
         "PGPORT": str(settings.port),
         "PGUSER": settings.user,
@@ -96,33 +109,106 @@ def libpq_environment(settings: PostgresSettings, database: str | None = None) -
 class Connection:
     """The settings of a server, ready for its client programs, as a context manager.
 
-    ``pass_fds`` and ``user`` go with every program that gets :meth:`env`. The password file ends with the context.
+    With the context end the password file, and all programs that :meth:`command` gave for a container.
     """
 
     def __init__(self, settings: PostgresSettings) -> None:
         self.settings = settings
         self._passfile: int | None = None
+        self._guard: Guard | None = None
 
-    @property
-    def user(self) -> str | None:
-        """The operating system's user that the programs run as."""
-        return self.settings.run_as
+    def command(
+        self,
+        argv: Sequence[str],
+        database: str | None = None,
+        extra: Mapping[str, str] | None = None,
+        login: bool = True,
+        pass_fds: Sequence[int] = (),
+    ) -> _process.Command:
+        """Return the command that runs a program where the settings say: on this host or in the container.
 
-    @property
-    def pass_fds(self) -> tuple[int, ...]:
-        """The descriptors that the programs inherit."""
-        return () if self._passfile is None else (self._passfile,)
+        :param database: what it connects to, the instance's own when None.
+        :param extra: more variables of its environment.
+        :param login: False for a program that connects to nothing: it gets no settings and, on the host, runs as
+            the present user.
+        :param pass_fds: further descriptors that it inherits; none can be passed into a container.
+        """
+        env = {**(self._env(database) if login else {}), **(extra or {})}
+        if self._guard is not None:
+            return self._guard.command(argv, env)
+        user = self.settings.run_as if login else None
+        passfile = [self._passfile] if login and self._passfile is not None else []
+        return _process.Command(argv, env, user, (*passfile, *pass_fds))
 
-    def env(self, database: str | None = None) -> dict[str, str]:
-        """Return the environment of a program that connects to ``database``, the instance's own when None."""
+    def run(
+        self,
+        argv: Sequence[str],
+        database: str | None = None,
+        extra: Mapping[str, str] | None = None,
+        login: bool = True,
+        stdin: bytes = b"",
+        timeout: float | None = None,
+        check: bool = True,
+    ) -> _process.Completed:
+        """Run a program there to its end; see :meth:`command` and ``_process.run``."""
+        command = self.command(argv, database, extra, login)
+        return _process.run(command.argv, command.env, stdin, timeout, command.user, command.pass_fds, check)
+
+    @contextlib.contextmanager
+    def list_file(self, lines: Sequence[str]) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Yield the name of a file of these lines for a program, and the descriptors it has to inherit to read it."""
+        content = "".join(line + "\n" for line in lines).encode("utf-8")
+        if self._guard is not None:
+            self.run(["tee", self._guard.list_path], login=False, stdin=content)
+            yield self._guard.list_path, ()  # the guard removes it
+            return
+        descriptor = _memory_file("restore-list", content, None, 0o644)
+        try:
+            yield "/proc/self/fd/%d" % descriptor, (descriptor,)
+        finally:
+            os.close(descriptor)
+
+    def read_file(self, path: str) -> str:
+        """Return the text of a file where the programs run.
+
+        :raises OSError: when it cannot be read.
+        """
+        if self._guard is None:
+            with open(path, encoding="utf-8", errors="replace") as stream:
+                return stream.read()
+        done = self.run(["cat", path], login=False, check=False)
+        if done.status != 0:
+            raise OSError(_process.last_lines(done.stderr, 1))
+        return done.stdout.decode("utf-8", "replace")
+
+    def free_bytes(self, path: str) -> int:
+        """Return the free space of the file system that holds a folder, where the programs run.
+
+        :raises OSError: when it cannot be told.
+        """
+        if self._guard is None:
+            return _files.free_bytes(path)
+        done = self.run(["df", "-Pk", path], login=False, check=False)
+        columns = done.stdout.decode("utf-8", "replace").rpartition("%")[0].split()
+        if done.status != 0 or len(columns) < 2 or not columns[-2].isdigit():
+            raise OSError(_process.last_lines(done.stderr, 1) or "df printed no free space")
+        return int(columns[-2]) * 1024
+
+    def _env(self, database: str | None) -> dict[str, str]:
         env = libpq_environment(self.settings, database)
         if self._passfile is not None:
             env["PGPASSFILE"] = "/proc/self/fd/%d" % self._passfile
+        elif self.settings.password is not None:
+            env["PGPASSWORD"] = self.settings.password
         return env
 
     def __enter__(self) -> Connection:
-        if self.settings.password is not None:
-            self._passfile = _memory_file(passfile_line(self.settings.password), self.settings.run_as)
+        password = self.settings.password
+        line = b"" if password is None else passfile_line(password)  # refuses the same ones everywhere
+        if self.settings.container is not None:
+            self._guard = Guard(self.settings.container, self.settings.run_as).__enter__()
+        elif password is not None:
+            self._passfile = _memory_file("pgpass", line, self.settings.run_as)
         return self
 
     def __exit__(
@@ -131,13 +217,18 @@ class Connection:
         if self._passfile is not None:
             os.close(self._passfile)
             self._passfile = None
+        if self._guard is not None:
+            guard, self._guard = self._guard, None
+            guard.__exit__(exc_type, exc, trace)
 
 
-def _memory_file(content: bytes, owner: str | None) -> int:
-    descriptor = os.memfd_create("pgpass", os.MFD_CLOEXEC)
+def _memory_file(name: str, content: bytes, owner: str | None, mode: int = 0o600) -> int:
+    if not hasattr(os, "memfd_create"):
+        raise InputError("this host's Python cannot make anonymous files", hint="Linux and Python 3.8 are needed")
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
     try:
         os.write(descriptor, content)
-        os.fchmod(descriptor, 0o600)
+        os.fchmod(descriptor, mode)
         if owner is not None and os.geteuid() == 0:
             account = pwd.getpwnam(owner)
             os.fchown(descriptor, account.pw_uid, account.pw_gid)
@@ -173,9 +264,15 @@ def connect_error(settings: PostgresSettings, database: str | None, said: str) -
     lowered = said.lower()
     hint = next((meaning for fragment, meaning in _REFUSALS if fragment in lowered), "")
     name = settings.name if database is None else database
-    where = settings.host or socket_host(settings.port) or "the default socket"
-    tool = ["psql", "-h", where, "-p", str(settings.port), "-U", settings.user, "-d", name, "-c", "SELECT 1"]
-    if settings.run_as:
+    host = default_host(settings)
+    tool = ["psql", "-h", host] if host else ["psql"]
+    tool += ["-p", str(settings.port), "-U", settings.user, "-d", name, "-c", "SELECT 1"]
+    where = host or "the default socket"
+    if settings.container is not None:
+        where += " in container %s" % settings.container.name
+        user = ["--user", settings.run_as] if settings.run_as else []
+        tool = [*settings.container.docker, "exec", "-it", *user, settings.container.name, *tool]
+    elif settings.run_as:
         tool = ["sudo", "-u", settings.run_as, *tool]
     return ConnectError(
         "cannot connect to database %s on %s port %d as role %s: %s"

@@ -87,9 +87,9 @@ def make_plan(settings: PostgresSettings, options: Options) -> Plan:
             "FROM pg_catalog.pg_roles WHERE rolname = current_user"
         )[0]
         listed = session.rows(_DATABASES)
-    pg_dump = _tools.choose(_tools.find_installs("pg_dump", options.bin_dir), server["major"])
+    pg_dump = _tools.choose(_tools.installed(settings, "pg_dump", options.bin_dir), server["major"])
     zstd = _tools.zstd_program()
-    compression = _dump_plan.choose_compression(options.compression, _tools.has_own_zstd(pg_dump), zstd)
+    compression = _dump_plan.choose_compression(options.compression, _tools.has_own_zstd(settings, pg_dump), zstd)
     chosen: list[str] = [settings.name]
     warnings: list[str] = []
     if options.method == "dumpall":
@@ -193,7 +193,7 @@ def _dump_database(
         keys = {relation.key for relation in excluded}
         has_data = any(relation.kind == "r" and relation.key not in keys for relation in relations)
         with Connection(settings) as connection, _Collector(session, keys) as collector:
-            command = _process.Command(argv, connection.env(target.database), connection.user, connection.pass_fds)
+            command = connection.command(argv, target.database)
             with sink.artifact(target.path) as out:
                 _dump_stream.stream(command, plan.compression.filter_argv, out, has_data, collector.check)
                 fingerprint = collector.result()
@@ -267,13 +267,13 @@ def _explain_lock(session: _client.Session, exc: _client.QueryError) -> _client.
 
 def _dump_globals(settings: PostgresSettings, plan: Plan, options: Options, sink: Any) -> dict[str, Any]:
     started = time.monotonic()
-    installs = _tools.find_installs("pg_dumpall", options.bin_dir)
+    installs = _tools.installed(settings, "pg_dumpall", options.bin_dir)
     pg_dumpall = _tools.choose(installs, plan.pg_dump.major, "pg_dumpall")
     argv = _dump_plan.globals_argv(
         pg_dumpall.path("pg_dumpall"), settings.name, options.lock_timeout, passwords=plan.superuser
     )
     with Connection(settings) as connection:
-        done = _process.run(argv, connection.env(), user=connection.user, pass_fds=connection.pass_fds)
+        done = connection.run(argv)
     if _GLOBALS_END not in done.stdout[-1000:]:
         raise IntegrityError("%s ended without an error, but its output is not whole" % _process.show(argv))
     content, compression = done.stdout, "none"

@@ -146,6 +146,10 @@ def _dump_hint(cause: str) -> str:
         ("lock timeout", "another session holds or awaits a lock on a table: see pg_stat_activity, and try again"),
         ("server version mismatch", "name the folder of newer programs with postgresql_bin_dir"),
         ("out of shared memory", "raise max_locks_per_transaction on the server: a dump locks every table"),
+        (
+            "exit status 137",
+            "the container was stopped, or its memory used up: see its log, and try again",
+        ),
         ("permission denied", "log in as the owner of the database, or as a superuser"),
     )
     return next((hint for fragment, hint in hints if fragment in cause), "")

@@ -29,7 +29,10 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres i
     _restore_set,
     _tools,
 )
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import quote_ident
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import (
+    Connection,
+    quote_ident,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_admin import (
     Admin,
     Request,
@@ -63,8 +66,8 @@ def check(request: Request, databases: Sequence[SetDatabase], source: Any) -> di
         tools = _choose_tools(request, database, server.major)
         _restore_check.judge_target(server, database, names_for(database.target, request.restore_id), findings)
         started = time.monotonic()
-        with source.artifact(database.path) as reader:
-            archive = _restore_archive.Archive(reader, database.path, database.compression, tools)
+        with source.artifact(database.path) as reader, Connection(request.settings) as connection:
+            archive = _restore_archive.Archive(reader, database.path, database.compression, tools, connection)
             contents, granted = archive.contents(), archive.granted_roles()
             archive.decode()
         _restore_check.judge_contents(server, database, contents, granted, request.skip_privileges, findings)
@@ -108,8 +111,8 @@ def _prepare_one(
         admin.drop(name)
     tools = _choose_tools(request, database, server.major)
     made.extend([names.load, names.new])
-    with source.artifact(database.path) as reader:
-        archive = _restore_archive.Archive(reader, database.path, database.compression, tools)
+    with source.artifact(database.path) as reader, Connection(request.settings) as connection:
+        archive = _restore_archive.Archive(reader, database.path, database.compression, tools, connection)
         contents, granted = archive.contents(), archive.granted_roles()
         by_admin = _restore_check.judge_contents(server, database, contents, granted, request.skip_privileges, findings)
         findings.stop()
@@ -219,7 +222,7 @@ def _clear(admin: Admin, made: Sequence[str], reason: BaseException) -> None:
 
 
 def _choose_tools(request: Request, database: SetDatabase, server_major: int) -> _tools.Install:
-    installs = _tools.find_installs("pg_restore", request.bin_dir)
+    installs = _tools.installed(request.settings, "pg_restore", request.bin_dir)
     return _tools.choose(installs, max(server_major, database.tool_major), "pg_restore")
 
 

@@ -8,6 +8,8 @@
 
 An application role on a bare-metal host is usually a plain owner: it can fill a database, but neither create nor
 rename one. Somebody else does that part: the role of ``admin_user``, or the operating system's user ``postgres``.
+
+In a container it is usually the superuser that the image made (``POSTGRES_USER``), whom the image trusts on its socket.
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._ladder import Verdict
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import _client
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import (
+    Connection,
+    default_host,
     quote_ident,
     quote_literal,
-    socket_host,
 )
 
 if TYPE_CHECKING:
@@ -106,19 +109,23 @@ class Candidate(NamedTuple):
     must_be_same: bool
 
 
-def candidates(app: PostgresSettings, options: AdminOptions, is_root: bool, has_system_user: bool) -> list[Candidate]:
+def candidates(
+    app: PostgresSettings, options: AdminOptions, is_root: bool, has_system_user: bool, image_superuser: str = ""
+) -> list[Candidate]:
     """Return the logins to try, best first. Pure.
 
     :param is_root: whether this process may become another operating system user.
     :param has_system_user: whether the host has the user ``postgres``.
+    :param image_superuser: the superuser that the container's image made, "" where the image does not tell.
     """
     local = app.is_socket or app.host in _LOCAL_HOSTS
     socket = app.host if app.is_socket else ""
+    superuser = (image_superuser if app.container is not None else "") or SYSTEM_USER
     if options.user is not None or options.run_as is not None:
         through_socket = options.run_as is not None and options.password is None
         admin = dataclasses.replace(
             app,
-            user=options.user or SYSTEM_USER,
+            user=options.user or superuser,
             password=options.password,
             run_as=options.run_as if options.run_as is not None else app.run_as,
             host=socket if through_socket and local else app.host,
@@ -128,11 +135,14 @@ def candidates(app: PostgresSettings, options: AdminOptions, is_root: bool, has_
             how += " as operating system user %s" % options.run_as
         return [Candidate(admin, how + " (admin_user, admin_run_as)", through_socket and not app.is_socket)]
     found = [Candidate(app, "the application's login, role %s" % app.user, False)]
-    if local and is_root and has_system_user and app.run_as != SYSTEM_USER:
-        system = dataclasses.replace(
-            app, user=SYSTEM_USER, password=None, run_as=SYSTEM_USER, host=socket, sslmode=None
-        )
-        found.append(Candidate(system, "operating system user %s over the socket" % SYSTEM_USER, not app.is_socket))
+    system = dataclasses.replace(app, user=superuser, password=None, host=socket, sslmode=None)
+    peer = dataclasses.replace(system, user=SYSTEM_USER, run_as=SYSTEM_USER)
+    if local and app.container is not None:
+        where = "over the socket in container %s" % app.container.name
+        found.append(Candidate(system, "role %s %s" % (superuser, where), not app.is_socket))
+        found.append(Candidate(peer, "its user %s %s" % (SYSTEM_USER, where), not app.is_socket))
+    elif local and is_root and has_system_user and app.run_as != SYSTEM_USER:
+        found.append(Candidate(peer, "operating system user %s over the socket" % SYSTEM_USER, not app.is_socket))
     return found
 
 
@@ -231,7 +241,8 @@ def open_admin(
     """
     named = ", ".join(quote_literal(owner) for owner in owners)
     tried = []
-    for candidate in candidates(app, options, os.geteuid() == 0, _has_user(SYSTEM_USER)):
+    image_superuser = _image_superuser(app) if app.container is not None else ""
+    for candidate in candidates(app, options, os.geteuid() == 0, _has_user(SYSTEM_USER), image_superuser):
         try:
             session = _maintenance_session(candidate.settings, bin_dir)
         except ConnectError as exc:
@@ -242,7 +253,8 @@ def open_admin(
         rights = session.rows(_RIGHTS.format(owners=named))[0]
         problem = lacking(rights)
         if candidate.must_be_same and session.rows(_IDENTITY) != _identity(app, bin_dir):
-            problem = "the socket in %s belongs to another server" % (socket_host(app.port) or "its usual place")
+            where = default_host(candidate.settings) or "its usual place"
+            problem = "the socket in %s belongs to another server" % where
         if not problem:
             return Admin(candidate, session, rights, bin_dir)
         session.close()
@@ -250,8 +262,8 @@ def open_admin(
     raise StateError(
         "nobody was found who may create and rename databases on this server. Tried %s" % "; ".join(tried),
         hint="give admin_user and admin_password of a superuser (or of a role with CREATEDB that is a member of the "
-        "owner), or admin_run_as with the operating system user that PostgreSQL trusts on its socket, which needs "
-        "root (become)",
+        "owner), or admin_run_as with the operating system user that PostgreSQL trusts on its socket%s"
+        % (", a user of the container" if app.container is not None else ", which needs root (become)"),
     )
 
 
@@ -269,6 +281,16 @@ def _maintenance_session(settings: PostgresSettings, bin_dir: str | None) -> _cl
 def _identity(app: PostgresSettings, bin_dir: str | None) -> list[dict[str, Any]]:
     with _maintenance_session(app, bin_dir) as session:
         return session.rows(_IDENTITY)
+
+
+# The official image takes the name from a variable, or from a file that another one names; its default is postgres.
+_POSTGRES_USER = 'if [ -r "$POSTGRES_USER_FILE" ]; then cat "$POSTGRES_USER_FILE"; else printf %s "$POSTGRES_USER"; fi'
+
+
+def _image_superuser(app: PostgresSettings) -> str:
+    with Connection(app) as connection:
+        done = connection.run(["sh", "-c", _POSTGRES_USER], login=False, check=False)
+    return done.stdout.decode("utf-8", "replace").strip() if done.status == 0 else ""
 
 
 def _has_user(name: str) -> bool:

@@ -12,17 +12,12 @@ The bytes pass once. What is read for the table of contents is kept and used aga
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _process
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
-    InputError,
-    IntegrityError,
-    ToolError,
-)
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, ToolError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import (
     Connection,
     conninfo_database,
@@ -41,6 +36,7 @@ _DECOMPRESSORS = {"zstd": ["zstd", "-dcq"], "gzip": ["gzip", "-dc"]}
 
 # Since 17 pg_restore sets a parameter that older servers don't know. It stands among the first lines, before any data.
 _FIRST_WITH_TRANSACTION_TIMEOUT = 17
+_WRITABLE = {"PGOPTIONS": "-c default_transaction_read_only=off"}
 _DROP_TRANSACTION_TIMEOUT = "1,40{/^SET transaction_timeout = 0;$/d}"
 
 _KINDS_BEFORE_TAG = re.compile(
@@ -120,26 +116,38 @@ class Archive:
     :param path: its name in the set, for messages.
     :param compression: of the whole file from outside: ``zstd`` or ``gzip``; anything else is pg_dump's own business.
     :param tools: the PostgreSQL programs to use.
+    :param connection: says where they run.
     """
 
-    def __init__(self, reader: Reader, path: str, compression: str, tools: Install) -> None:
+    def __init__(self, reader: Reader, path: str, compression: str, tools: Install, connection: Connection) -> None:
         self.path = path
         self.size = 0
         self._reader = reader
         self._tools = tools
+        self._connection = connection
         self._kept: list[bytes] = []
         self._contents: Contents | None = None
         self._before: list[_process.Command] = []
         if compression in _DECOMPRESSORS:
-            program, *arguments = _DECOMPRESSORS[compression]
-            found = _process.find_program(program)
-            if found is None:
-                raise ToolError(
-                    "%s is compressed with %s, and the program %s is not installed on this host"
-                    % (path, compression, program),
-                    hint="install the package %s" % program,
-                )
-            self._before = [_process.Command([found, *arguments])]
+            self._before = [self._decompressor(compression)]
+
+    def _decompressor(self, compression: str) -> _process.Command:
+        program, *arguments = _DECOMPRESSORS[compression]
+        found = _process.find_program(program)
+        if found is not None:
+            return _process.Command([found, *arguments])
+        # The server's container may have what its host has not.
+        container = self._connection.settings.container
+        where = "on this host"
+        if container is not None:
+            if self._connection.run([program, "--version"], login=False, check=False).status == 0:
+                return self._connection.command([program, *arguments], login=False)
+            where += ", nor in container %s" % container.name
+        raise ToolError(
+            "%s is compressed with %s, and the program %s is not installed %s"
+            % (self.path, compression, program, where),
+            hint="install the package %s on this host" % program,
+        )
 
     def contents(self) -> Contents:
         """Return the table of contents.
@@ -156,8 +164,8 @@ class Archive:
         lines = [entry.line for entry in self.contents().of_kinds(("ACL", "DEFAULT ACL"))]
         if not lines:
             return set()
-        with _list_file(lines) as (name, descriptor):
-            statements = self._of_the_beginning(["-L", name, "-f", "-"], lambda: b"", (descriptor,))
+        with self._connection.list_file(lines) as (name, descriptors):
+            statements = self._of_the_beginning(["-L", name, "-f", "-"], lambda: b"", descriptors)
         return parse_granted_roles(statements)
 
     def decode(self) -> None:
@@ -165,7 +173,7 @@ class Archive:
 
         :raises IntegrityError: when that fails, or the checksum does.
         """
-        command = _process.Command([self._tools.path("pg_restore"), "-f", "/dev/null"])
+        command = self._connection.command([self._tools.path("pg_restore"), "-f", "/dev/null"], login=False)
         try:
             self._pass_on([*self._before, command])
         except ToolError as exc:
@@ -182,27 +190,24 @@ class Archive:
         arguments += ["--no-privileges"] if target.skip_privileges else []
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(Connection(target.settings))
-            descriptors: list[int] = []
+            descriptors: tuple[int, ...] = ()
             if target.keep_lines is not None:
-                name, descriptor = stack.enter_context(_list_file(target.keep_lines))
+                name, descriptors = stack.enter_context(connection.list_file(target.keep_lines))
                 arguments += ["-L", name]
-                descriptors.append(descriptor)
             if self._needs_psql(target):
                 commands = self._through_psql(target, arguments, descriptors, connection)
             else:
                 arguments += ["--no-password", "--dbname", conninfo_database(target.database)]
                 arguments += ["--role", target.role] if target.role else []
-                env = dict(connection.env(target.database), PGOPTIONS="-c default_transaction_read_only=off")
                 argv = [self._tools.path("pg_restore"), *arguments]
-                fds = [*connection.pass_fds, *descriptors]
-                commands = [_process.Command(argv, env, connection.user, fds)]
+                commands = [connection.command(argv, target.database, _WRITABLE, pass_fds=descriptors)]
             self._pass_on([*self._before, *commands])
 
     def _needs_psql(self, target: Target) -> bool:
         return self._tools.major >= _FIRST_WITH_TRANSACTION_TIMEOUT > target.server_major
 
     def _through_psql(
-        self, target: Target, arguments: list[str], descriptors: list[int], connection: Connection
+        self, target: Target, arguments: list[str], descriptors: Sequence[int], connection: Connection
     ) -> list[_process.Command]:
         """For a server older than the archive's format: as SQL, without the one statement such a server refuses."""
         sed = _process.find_program("sed")
@@ -210,11 +215,11 @@ class Archive:
             raise ToolError("the program sed is not installed on this host", hint="install the package sed")
         role = ["--role", target.role] if target.role else []
         psql = [self._tools.path("psql"), "-X", "-q", "-o", "/dev/null", "-v", "ON_ERROR_STOP=1", "--no-password"]
-        env = dict(connection.env(target.database), PGOPTIONS="-c default_transaction_read_only=off")
+        pg_restore = [self._tools.path("pg_restore"), *arguments, *role, "-f", "-"]
         return [
-            _process.Command([self._tools.path("pg_restore"), *arguments, *role, "-f", "-"], None, None, descriptors),
+            connection.command(pg_restore, login=False, pass_fds=descriptors),
             _process.Command([sed, "-e", _DROP_TRANSACTION_TIMEOUT], {"LC_ALL": "C"}),
-            _process.Command(psql, env, connection.user, connection.pass_fds),
+            connection.command(psql, target.database, _WRITABLE),
         ]
 
     def _keep_more(self) -> bytes:
@@ -236,7 +241,8 @@ class Archive:
 
     def _of_the_beginning(self, arguments: list[str], more: Callable[[], bytes], fds: Sequence[int] = ()) -> str:
         """Return what pg_restore prints from the table of contents; it stops reading where that ends."""
-        command = _process.Command([self._tools.path("pg_restore"), *arguments], pass_fds=fds)
+        argv = [self._tools.path("pg_restore"), *arguments]
+        command = self._connection.command(argv, login=False, pass_fds=fds)
         with _process.Pipeline([*self._before, command], stdin=True) as pipeline:
             output = _Collector(pipeline.stdout)
             with contextlib.suppress(BrokenPipeError):
@@ -300,17 +306,3 @@ class _Collector:
     def text(self) -> str:
         self._thread.join()
         return b"".join(self._parts).decode("utf-8", "replace")
-
-
-@contextlib.contextmanager
-def _list_file(lines: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Yield the name and descriptor of an anonymous file for ``pg_restore -L``."""
-    if not hasattr(os, "memfd_create"):
-        raise InputError("this host's Python cannot make anonymous files", hint="Linux and Python 3.8 are needed")
-    descriptor = os.memfd_create("restore-list")
-    try:
-        os.write(descriptor, "".join(line + "\n" for line in lines).encode("utf-8"))
-        os.fchmod(descriptor, 0o644)
-        yield "/proc/self/fd/%d" % descriptor, descriptor
-    finally:
-        os.close(descriptor)

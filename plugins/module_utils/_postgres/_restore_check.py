@@ -11,10 +11,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _files
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import StateError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import _restore_set
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import quote_ident
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import (
+    Connection,
+    quote_ident,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import format_bytes
 
 if TYPE_CHECKING:
@@ -229,15 +231,14 @@ def _free_space(admin: Admin) -> tuple[int | None, str]:
     if not rows or not rows[0]["directory"]:
         return None, "the role may not see the data directory"
     directory = rows[0]["directory"]
-    try:
-        with open(os.path.join(directory, "postmaster.pid"), encoding="utf-8", errors="replace") as stream:
-            lines = stream.read().splitlines()
-        started = int(lines[2])
-    except (OSError, ValueError, IndexError):
-        return None, "the server's data directory %s cannot be seen from here" % directory
-    if abs(started - rows[0]["started"]) > _START_TOLERANCE_SECONDS:
-        return None, "%s on this host belongs to another server" % directory
-    return _files.free_bytes(directory), directory
+    with Connection(admin.settings) as connection:
+        try:
+            lines = connection.read_file(os.path.join(directory, "postmaster.pid")).splitlines()
+            if abs(int(lines[2]) - rows[0]["started"]) > _START_TOLERANCE_SECONDS:
+                return None, "%s where the programs run belongs to another server" % directory
+            return connection.free_bytes(directory), directory
+        except (OSError, ValueError, IndexError):
+            return None, "the server's data directory %s cannot be seen from here" % directory
 
 
 def difference_lines(differences: Sequence[object], limit: int = 20) -> str:
