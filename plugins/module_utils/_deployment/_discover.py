@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment import _units, _yaml
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._choice import choose_deployment
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._compose import discover_project
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._config import (
     Configuration,
     Variable,
-    as_text,
     load_configuration,
 )
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._facts import Facts
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._host import (
     Account,
     listen_address,
     postgres_settings,
-    redis_settings,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import (
     Instance,
@@ -38,25 +39,17 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment
     find_places,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._system import System
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._version import (
-    find_version,
-    newer_than_last,
-    train_key,
-)
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import RecoveryError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._version import find_version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Mapping
+    from typing import Any, Mapping
 
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._facts import HistoryReader
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._units import LoadedUnit
-
-    HistoryReader = Callable[[PostgresSettings], "list[str]"]
 
 CONFIG_PATHS = ("/etc/authentik/config.yml", "/etc/authentik/config.d/*.yml")
 _CODE_DIRS = ("/opt/authentik", "/opt/authentik/src")
-# Redis is gone from here on.
-_NO_REDIS_TRAIN = (2025, 10)
 
 
 def discover(
@@ -67,10 +60,15 @@ def discover(
     :param options: the options of the ``instance`` fragment; those absent or None are looked up.
     :param read_history: asks the database for the versions of authentik that ran on it, the latest first.
     :param system: the host; the one this runs on when not given.
-    :raises RecoveryError: when something that is there cannot be read or makes no sense. What is simply not there
-        is listed in ``Instance.missing``.
+    :raises RecoveryError: when something that is there cannot be read or makes no sense, or several instances could
+        be meant. What is simply not there is listed in ``Instance.missing``.
     """
-    return _Discovery(options, system or System()).run(read_history)
+    system = system or System()
+    units, _containers = _units.find_units(system)
+    choice = choose_deployment(options, system, [name for name in sorted(units) if units[name] != "outpost"])
+    if choice.engine is not None and choice.project is not None:
+        return discover_project(options, read_history, system, choice.engine, choice.project)
+    return _Discovery(options, system, warnings=list(choice.warnings)).run(read_history)
 
 
 def discover_units(options: dict[str, Any], system: System) -> tuple[list[LoadedUnit], list[str]]:
@@ -86,30 +84,25 @@ def discover_units(options: dict[str, Any], system: System) -> tuple[list[Loaded
         wanted += [(_units.unit_name(name), role) for name in names]
     shown = system.show_units([name for name, _role in wanted])
     warnings = [
-        "%s runs authentik in a container. It is left alone: this collection works on services of the host here." % name
+        "%s runs authentik in a container. It is left alone: services of the host and Docker Compose projects are "
+        "supported, Podman quadlets and containers that systemd starts are not yet" % name
         for name in containers
     ]
     return [_units.load_unit(system, name, role, shown.get(name)) for name, role in wanted], warnings
 
 
 @dataclass
-class _Discovery:
-    options: dict[str, Any]
-    system: System
-    sources: dict[str, str] = field(default_factory=dict)
-    missing: list[Missing] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
+class _Discovery(Facts):
     def run(self, read_history: HistoryReader | None) -> Instance:
-        units, self.warnings = discover_units(self.options, self.system)
+        units, warnings = discover_units(self.options, self.system)
+        self.warnings += warnings
         documents = self._documents(units)
         server, worker = self._configurations(units, documents)
         postgresql = self._postgresql(server, units, bool(documents))
         installed = self._installed(units)
-        version = self._version(postgresql, installed, read_history)
+        version = self.version_of(postgresql, installed, read_history)
         value = version["value"] if version else None
-        redis = self._redis(server, value)
+        redis = self.redis_of(server, value)
         places = find_places(server, worker, self._surroundings(units, value))
         self.sources.update(places.sources)
         self.missing += places.missing
@@ -134,7 +127,7 @@ class _Discovery:
                     _tls_files(postgresql, redis),
                 )
             ),
-            secret_key=self._secret_key(server, worker),
+            secret_key=self.secret_key_of(server, worker),
             listen_http=listen,
             health_url=self.options.get("health_url") or health_url,
             sources=self.sources,
@@ -194,12 +187,7 @@ class _Discovery:
         if worker_unit is server_unit:
             return server, server
         worker = load(worker_unit.environment if worker_unit else {})
-        keys = ("postgresql.host", "postgresql.port", "postgresql.name", "postgresql.user", "secret_key")
-        differing = [key for key in keys if as_text(server.get(key)) != as_text(worker.get(key))]
-        if differing:
-            self.warnings.append(
-                "Server and worker are configured differently (%s); the server's values are used" % ", ".join(differing)
-            )
+        self.compare(server, worker)
         return server, worker
 
     def _postgresql(
@@ -236,37 +224,6 @@ class _Discovery:
                 return {"value": found, "source": source}
         return None
 
-    def _version(
-        self,
-        postgresql: PostgresSettings | None,
-        installed: dict[str, str] | None,
-        read_history: HistoryReader | None,
-    ) -> dict[str, str] | None:
-        if self.options.get("authentik_version"):
-            return installed
-        history: list[str] = []
-        if postgresql is not None and read_history is not None:
-            try:
-                history = read_history(postgresql)
-            except RecoveryError as exc:
-                self.notes.append("authentik's version could not be read from the database: %s" % exc)
-        if history:
-            return self._last_noted(history)
-        if installed is None:
-            self.missing.append(Missing("authentik's version", "authentik_version"))
-        return installed
-
-    def _last_noted(self, history: list[str]) -> dict[str, str]:
-        version = {"value": history[0], "source": "database, newest row of authentik_version_history"}
-        newer = newer_than_last(history)
-        if newer is not None:
-            version["newer"] = newer
-            self.warnings.append(
-                "authentik %s was started on this database after %s: authentik does not go back, and the tables are "
-                "those of %s, or half-way to it" % (history[0], newer, newer)
-            )
-        return version
-
     def _version_texts(self, units: list[LoadedUnit]) -> list[tuple[str, str]]:
         """Return texts that may hold the version: the code that runs first, then what installers noted."""
         texts = []
@@ -290,27 +247,6 @@ class _Discovery:
                 texts.append((path, self.system.read(path) or ""))
         return texts
 
-    def _redis(self, configuration: Configuration, version: str | None) -> RedisSettings | None:
-        enabled = self.options.get("redis_enabled")
-        if enabled is None and (self.options.get("redis_host") or self.options.get("redis_socket")):
-            enabled = True
-        configured = any(
-            configuration.any_configured(key) for key in ("redis", "cache.url", "channel.url", "broker.url")
-        )
-        if enabled is None:
-            key = train_key(version)
-            if key is None and not configured:
-                self.missing.append(Missing("whether this authentik has a Redis server", "redis_enabled"))
-            if key is not None and key >= _NO_REDIS_TRAIN and configured:
-                self.notes.append("The settings for Redis are left over: authentik %s uses none" % version)
-            enabled = configured if key is None else key < _NO_REDIS_TRAIN
-        if not enabled:
-            return None
-        settings, sources, warnings = redis_settings(configuration, self.options)
-        self.sources.update(sources)
-        self.warnings += warnings
-        return settings
-
     def _surroundings(self, units: list[LoadedUnit], version: str | None) -> Surroundings:
         services = [unit for unit in units if unit.role != "outpost"]
         folder = self.options.get("working_directory")
@@ -325,15 +261,6 @@ class _Discovery:
             working_directory=folder or "",
             state_directories=tuple(state),
         )
-
-    def _secret_key(self, server: Configuration, worker: Configuration) -> str | None:
-        given = self.options.get("secret_key")
-        setting = server.first("secret_key") or worker.first("secret_key")
-        if not given and setting is None:
-            self.missing.append(Missing("authentik's secret key", "secret_key"))
-            return None
-        self.sources["secret_key"] = "option secret_key" if given or setting is None else setting.source
-        return given or as_text(setting)
 
 
 def _tls_files(postgresql: PostgresSettings | None, redis: RedisSettings | None) -> list[str]:

@@ -284,6 +284,13 @@ class Instance:
                 "Give postgresql_host, postgresql_name and postgresql_user, or name the environment file that holds "
                 "the AUTHENTIK_POSTGRESQL__* variables with env_files",
             )
+        if self.postgresql.container is not None and not self.postgresql.container.id:
+            service = self.compose.postgresql_service if self.compose else ""
+            raise DiscoveryError(
+                "The database is service %s of the compose project, which has no container now" % service,
+                "Make and start it first",
+                "docker compose up --detach %s" % service,
+            )
         return self.postgresql
 
     def require_secret_key(self) -> str:

@@ -16,7 +16,7 @@ import os
 import pwd
 import re
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _process
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _docker, _process
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import DiscoveryError, ToolError
 
 ROOT = "/"
@@ -50,6 +50,19 @@ class System:
         """Tell whether a unit file is a link to ``/dev/null``."""
         real = self.real(path)
         return os.path.islink(real) and os.readlink(real) == "/dev/null"
+
+    def read_link(self, path: str) -> str | None:
+        """Return where a symbolic link leads, None for anything else."""
+        try:
+            return os.readlink(self.real(path))
+        except OSError:
+            return None
+
+    def docker(self, host: str | None) -> _docker.Docker | None:
+        """Return the client of this host's container engine, None where there is none."""
+        if self.root or _process.find_program("docker") is None:
+            return None
+        return _docker.Docker(host)
 
     def list_dir(self, path: str) -> list[str]:
         """Return the sorted names in a directory; none where it does not exist or cannot be read."""
