@@ -93,8 +93,9 @@ def project_key(project: ComposeProject) -> str:
 
 def project_arguments(project: ComposeProject) -> list[str]:
     """Return the options of ``docker compose`` that name the project and its files."""
-    words = ["--project-name", project.name, "--project-directory", project.directory]
+    words = ["--project-name", project.name]
     for option, values in (
+        ("--project-directory", [project.directory] if project.directory else []),
         ("--file", project.files),
         ("--env-file", project.env_files),
         ("--profile", project.profiles),
