@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import RecoveryError, StateError
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import format_bytes
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count, format_bytes
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._facts import created_by, instance_facts
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import playbook_pid
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
@@ -95,10 +95,10 @@ class ActionModule(ActionBase):
             components,
         )
         backup_set = store.publish(partial, manifest, now)
-        message = "Published backup set %s: %s in %d artifacts, all read back" % (
+        message = "Published backup set %s: %s in %s, all read back" % (
             set_id,
             format_bytes(backup_set.size),
-            len(manifest["artifacts"]),
+            count(len(manifest["artifacts"]), "artifact"),
         )
         return dict(_described(backup_set), changed=True, msg=message)
 

@@ -13,6 +13,11 @@ turn it into an Ansible result.
 
 from __future__ import annotations
 
+import re
+
+# At the beginning of a text; no option, program or path.
+_WORD = re.compile(r"^[a-z]+(?=[ ,:;])")
+
 
 class RecoveryError(Exception):
     """A foreseen failure.
@@ -31,7 +36,7 @@ class RecoveryError(Exception):
     def __str__(self) -> str:
         parts = [_sentence(self.cause)]
         if self.hint:
-            parts.append(_sentence(self.hint))
+            parts.append(_sentence(_WORD.sub(lambda word: word.group().capitalize(), self.hint, count=1)))
         if self.command:
             parts.append("Next: %s" % self.command)
         return " ".join(parts)

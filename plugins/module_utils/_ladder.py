@@ -122,7 +122,7 @@ def _compare(made_by: str, installed: str, source: str, policy: str) -> Verdict:
     if policy != "same_train" and is_next(made_by, installed):
         return Verdict((pair + ": authentik upgrades the restored database itself when it is started",))
     if policy == "force":
-        forced = "%s, which version_policy=force allows: %s. Safe is this: %s" % (
+        forced = "%s, which is forced: %s. Safe is this: %s" % (
             pair, _consequence(made_by, installed), _what_to_do(made_by, installed),
         )  # fmt: skip
         return Verdict((forced,), (forced,))

@@ -37,7 +37,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_pla
     free_name,
     make_place,
 )
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import format_bytes
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count, format_bytes
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import TreeDigest, differences
 
 if TYPE_CHECKING:
@@ -135,8 +135,8 @@ def check(record: dict[str, Any], place: Place, source: DirectorySource | SpoolS
         )
     counts = record["fingerprint"]
     plan = [
-        "%s: %d files, %s, would be unpacked to %s, proved equal to the backup, and swapped with %s by rename"
-        % (place.component, counts["files"], format_bytes(counts["bytes"]), place.new, place.live)
+        "%s: %s, %s, would be unpacked to %s, proved equal to the backup, and swapped with %s by rename"
+        % (place.component, count(counts["files"], "file"), format_bytes(counts["bytes"]), place.new, place.live)
     ]
     if os.path.lexists(place.live):
         plan.append("%s: the present directory would be kept as %s" % (place.component, place.before))

@@ -32,6 +32,11 @@ def format_bytes(number: float) -> str:
     return "%.1f %s" % (value, _UNITS[-1])
 
 
+def count(number: int, noun: str) -> str:
+    """Return a number of things as text: C(1 file), C(2 files)."""
+    return "%d %s%s" % (number, noun, "" if number == 1 else "s")
+
+
 def format_duration(seconds: float) -> str:
     """Return a duration in seconds as text: C(4.2 s), C(3 min 5 s), C(2 h 10 min), C(3 d 4 h)."""
     if seconds < 60:

@@ -4,12 +4,13 @@
 
 # Private to the collection: names and behaviour may change in any release.
 
-"""The names of the roles' variables, and names that were probably meant to be one of them."""
+"""The names of the roles' variables: what was probably meant to be one, and which option of a module each becomes."""
 
 from __future__ import annotations
 
 import difflib
 import os
+import re
 import typing as t
 
 from ansible.module_utils.common.yaml import yaml_load
@@ -22,6 +23,24 @@ _BEGINNING = "auth"
 # Two letters changed places in the shortest words, one is missing or was added, or another one was struck.
 _SIMILAR = 0.75
 _SHORTEST_STEM = 3
+
+# Options whose variable has more in front than authentik_, or another name. Where the option is a plain word, it is
+# looked for as the messages use it.
+_OTHERWISE = (
+    (r"(admin_user|admin_password|admin_run_as|skip_privileges)", r"postgresql_\1"),
+    (r"(exclude_data|exclude_table_data|exclude_databases)", r"postgresql_\1"),
+    (r"method (dumpall)", r"postgresql_method=\1"),
+    (r"(deployment)(?==)", r"\1"),
+    (r"missing(?=: (?:warn|error))", "missing_directories"),
+    (r"manage(?= to )", "manage_services"),
+    (r"overwrite(?= is false)", "overwrite_config"),
+    (r"timeout(?= more )", "services_timeout"),
+    (r"paths(?=: {| names )", "restore_paths"),
+    (r"(?<=with )paths", "restore_paths"),
+    (r"(?<=with )(directories)", r"\1"),
+)
+# Not within a longer name, a path or a file's name.
+_APART = r"(?<![\w./-])%s(?![\w/]|\.\w)"
 
 
 def known_names(roles: str = _ROLES) -> set[str]:
@@ -61,3 +80,13 @@ def _alike_words(word: str, other: str) -> bool:
 
 def _ratio(word: str, other: str) -> float:
     return difflib.SequenceMatcher(None, word, other, autojunk=False).ratio()
+
+
+def name_variables(message: str) -> str:
+    """Return a module's message with the names of the roles' variables in the place of those of its options."""
+    for option, variable in _OTHERWISE:
+        message = re.sub(_APART % option, "authentik_" + variable, message)
+    options = [name.partition("_")[2] for name in known_names()]
+    # A plain word may be just that.
+    names = "|".join(sorted(filter(lambda option: "_" in option, options)))
+    return re.sub(_APART % ("(%s)" % names), r"authentik_\1", message)

@@ -250,7 +250,7 @@ def test_module_through_all_steps(make_redis: MakeRedis, tmp_path: Path) -> None
     src: Any = {"src": str(restore.set)}
     for result in (step("check", **src), step("prepare", check=True, **src), step("check", check=True, **src)):
         assert result["changed"] is False
-        assert "1 keys are replaced by %d" % result["keys"]["0"] in result["plan"][1]
+        assert "1 key is replaced by %d" % result["keys"]["0"] in result["plan"][1]
     assert not (tmp_path / "kept").exists()
     assert step("swap", check=True)["changed"] is False
     assert step("prepare", **src)["changed"]

@@ -71,7 +71,7 @@ def test_into_the_store_and_back(
     assert (plan["changed"], plan["keys"]["1"]) == (False, 300)
     assert not (tmp_path / "kept").exists()
     checked, prepared, swapped = steps("check", "prepare", "swap")
-    assert "1 keys are replaced by" in checked["plan"][1]
+    assert "1 key is replaced by" in checked["plan"][1]
     assert prepared["work_folder"] == str(tmp_path / "kept" / RESTORE_ID / "redis")
     assert swapped["keys"]["1"] == 300
     assert server.content() == before

@@ -144,7 +144,8 @@ def trusted(value: Any) -> Any:
 
 def engine(role: str, **variables: Any) -> Templar:
     """Return Ansible's own template engine with what a role knows, and the variables that a user gives."""
-    known: dict[str, Any] = {"inventory_hostname": "sso", "authentik_store": "/srv/store", **LEARNT.get(role, {})}
+    known: dict[str, Any] = {"inventory_hostname": "sso", "ansible_check_mode": False, **LEARNT.get(role, {})}
+    known["authentik_store"] = "/srv/store"
     for path in ("authentik/defaults", "authentik/vars", "%s/vars" % role):
         known.update(trusted(yaml.safe_load((ROOT / "roles" / path / "main.yml").read_text())))
     for task in tasks_of(role, "choose.yml"):

@@ -24,6 +24,25 @@ def test_bytes_are_readable(number: int, text: str) -> None:
     assert _text.format_bytes(number) == text
 
 
+@pytest.mark.parametrize(("number", "text"), [(0, "0 files"), (1, "1 file"), (2, "2 files")])
+def test_one_thing_is_singular(number: int, text: str) -> None:
+    assert _text.count(number, "file") == text
+
+
+@pytest.mark.parametrize(
+    ("hint", "shown"),
+    [
+        ("install it, or name it", "No program. Install it, or name it. Next: which zstd"),
+        ("Install it.", "No program. Install it. Next: which zstd"),
+        ("postgresql_bin_dir names its folder", "No program. postgresql_bin_dir names its folder. Next: which zstd"),
+        ("/usr/bin has it", "No program. /usr/bin has it. Next: which zstd"),
+        ("", "No program. Next: which zstd"),
+    ],
+)
+def test_an_error_is_whole_sentences(hint: str, shown: str) -> None:
+    assert str(InputError("No program", hint, "which zstd")) == shown
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(-1, "0.0 s"), (4.21, "4.2 s"), (185, "3 min 5 s"), (7800, "2 h 10 min"), (273600, "3 d 4 h")],

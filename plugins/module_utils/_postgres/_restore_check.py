@@ -163,7 +163,7 @@ def _describe(
     else:
         size = "of unknown size" if live["bytes"] is None else format_bytes(live["bytes"])
         say("database %s (%s) stays as %s" % (names.live, size, names.before))
-        say("%d connections to %s are ended at the swap" % (live["connections"], names.live))
+        say("connections to %s that are ended at the swap: %d" % (names.live, live["connections"]))
         if live["slots"]:
             findings.warnings.append("%d replication slots stay with %s" % (live["slots"], names.before))
     excluded = sorted(key for key, table in fingerprint["tables"].items() if table["data"] == "excluded")
@@ -212,7 +212,7 @@ def judge_contents(
     missing = sorted(granted - set(server.roles))
     if missing and skip_privileges:
         findings.plan.append(
-            "privileges in the dump are left out (skip_privileges); missing roles: %s" % ", ".join(missing)
+            "privileges in the dump are left out, as was asked; missing roles: %s" % ", ".join(missing)
         )
     elif missing:
         findings.blockers.append(

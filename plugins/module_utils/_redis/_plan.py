@@ -21,7 +21,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis._ser
     readable_rdb_version,
     server_milliseconds,
 )
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import format_bytes
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count, format_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,9 +155,9 @@ def sentences(contents: Contents, target: Target, databases: list[int]) -> list[
     """Return the plan as sentences for people."""
     summary, facts = contents.summary, target.facts
     plan = [
-        "Redis: the dump was read to its last byte: %d keys, %s, RDB version %d of %s, checksum %s."
+        "Redis: the dump was read to its last byte: %s, %s, RDB version %d of %s, checksum %s."
         % (
-            sum(summary.keys.values()),
+            count(sum(summary.keys.values()), "key"),
             format_bytes(summary.size),
             summary.version,
             writer(summary),
@@ -166,9 +166,11 @@ def sentences(contents: Contents, target: Target, databases: list[int]) -> list[
     ]
     expired = contents.expired(target.now_ms)
     for database in databases:
-        text = "Redis database %d: %d keys are replaced by %d" % (
+        present = facts.keys.get(database, 0)
+        text = "Redis database %d: %s %s replaced by %d" % (
             database,
-            facts.keys.get(database, 0),
+            count(present, "key"),
+            "is" if present == 1 else "are",
             summary.keys.get(database, 0) - expired.get(database, 0),
         )
         if expired.get(database):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Variables that were meant to be one of the roles', and those that were not."""
+"""Names of variables: those that were meant to be one of the roles', and those that messages should show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ import pytest
 
 from ansible_collections.authentik_ops.recovery.plugins.action import authentik_variables
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._variables import known_names, misspelt
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._variables import (
+    known_names,
+    misspelt,
+    name_variables,
+)
 
 
 @pytest.mark.parametrize(
@@ -78,3 +82,30 @@ def test_what_is_listed_as_ones_own_is_no_mistake(given: Iterable[str], own: lis
         authentik_variables._check_names(variables, own)
     assert said in refused.value.cause
     assert "authentik_own_variables" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("option", "shown"),
+    [
+        ("Give postgresql_host, or env_files", "Give authentik_postgresql_host, or authentik_env_files"),
+        ("admin_user or admin_run_as", "authentik_postgresql_admin_user or authentik_postgresql_admin_run_as"),
+        ("created by role postgres (admin_user)", "created by role postgres (authentik_postgresql_admin_user)"),
+        ("say so with missing: warn", "say so with authentik_missing_directories: warn"),
+        ("the right path with directories", "the right path with authentik_directories"),
+        ("another directory with paths: {media: /x}", "another directory with authentik_restore_paths: {media: /x}"),
+        ("choose another place with paths", "choose another place with authentik_restore_paths"),
+        ("Give timeout more, or health_url", "Give authentik_services_timeout more, or authentik_health_url"),
+        ("left as it is, since overwrite is false", "left as it is, since authentik_overwrite_config is false"),
+        ("set manage to true", "set authentik_manage_services to true"),
+        ("with version_policy=ladder.", "with authentik_version_policy=ladder."),
+        ("give deployment=host for it", "give authentik_deployment=host for it"),
+        ("use a superuser for method dumpall", "use a superuser for authentik_postgresql_method=dumpall"),
+        ("Redis database 0 (redis_db)", "Redis database 0 (authentik_redis_db)"),
+        ("with authentik_version", "with authentik_version"),
+        ("/etc/authentik/secret_key cannot be read", "/etc/authentik/secret_key cannot be read"),
+        ("secret_key.txt, AUTHENTIK_REDIS_HOST, x.redis_host", "secret_key.txt, AUTHENTIK_REDIS_HOST, x.redis_host"),
+        ("the directories and paths of this instance", "the directories and paths of this instance"),
+    ],
+)  # fmt: skip
+def test_a_message_names_what_its_reader_sets(option: str, shown: str) -> None:
+    assert name_variables(option) == shown
