@@ -94,7 +94,7 @@ def test_what_is_listed_as_ones_own_is_no_mistake(given: Iterable[str], own: lis
         ("the right path with directories", "the right path with authentik_directories"),
         ("another directory with paths: {media: /x}", "another directory with authentik_restore_paths: {media: /x}"),
         ("choose another place with paths", "choose another place with authentik_restore_paths"),
-        ("Give timeout more, or health_url", "Give authentik_services_timeout more, or authentik_health_url"),
+        ("Give timeout more seconds, or", "Give authentik_services_timeout more seconds, or"),
         ("left as it is, since overwrite is false", "left as it is, since authentik_overwrite_config is false"),
         ("set manage to true", "set authentik_manage_services to true"),
         ("with version_policy=ladder.", "with authentik_version_policy=ladder."),
