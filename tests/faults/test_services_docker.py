@@ -299,6 +299,15 @@ def test_an_outpost_that_the_worker_made_anew(site: Site, run: Run) -> None:
     assert site.engine.log == [stop(LDAP)]
 
 
+def test_an_outpost_that_the_compose_file_names(site: Site, run: Run) -> None:
+    site.engine.add("sso-radius-1", "radius")
+    site.outposts = [Unit("sso-radius-1", "outpost", containers=("sso-radius-1" * 2,))]
+    run("stopped")
+    run("started")
+    lines = [line for line in site.engine.log if "radius" in line]
+    assert lines == [site.engine.log[0], site.engine.log[-1]] == [stop("sso-radius-1"), "start sso-radius-1"]
+
+
 def test_a_stranger_with_the_name_of_an_outpost(site: Site, run: Run) -> None:
     site.outposts = [Unit("nginx", "outpost", containers=("an older id",)), Unit("ldap", "outpost")]
     site.engine.add_labelled("nginx", {})

@@ -108,7 +108,7 @@ def project_arguments(project: ComposeProject) -> list[str]:
 class DockerServices:
     """A :class:`_services.ServiceManager`: the containers of a project's services, and of outposts.
 
-    A :class:`Unit` is a service of the project, or an outpost's container that authentik made itself.
+    A :class:`Unit` is a service of the project, or the container of an outpost.
 
     :param health_url: the server's readiness URL; empty for its containers' own addresses.
     :param timeout: seconds that Compose may take to make and start the containers of one service.
@@ -134,17 +134,25 @@ class DockerServices:
 
     def containers(self, unit: Unit) -> list[dict[str, Any]]:
         """Return the documents of a service's containers, those of ``docker compose run`` left out."""
-        found = self._docker.containers(
-            "label=%s=%s" % (_PROJECT, self._project.name), "label=%s=%s" % (_SERVICE, unit.name)
-        )
-        found = [item for item in found if (item["Config"].get("Labels") or {}).get(_ONE_OFF) != "True"]
-        if not found and unit.role == "outpost" and unit.containers:
-            # Not of the project. authentik's worker may have made it anew since it was looked for, with the same name.
-            found = self._docker.inspect("container", unit.containers) or self._docker.inspect("container", [unit.name])
-            found = [item for item in found if _OUTPOST in (item["Config"].get("Labels") or {})]
+        if unit.role == "outpost":
+            found = self._outposts(unit)
+        else:
+            of_project = "label=%s=%s" % (_PROJECT, self._project.name)
+            found = self._docker.containers(of_project, "label=%s=%s" % (_SERVICE, unit.name))
+            found = [item for item in found if _labels(item).get(_ONE_OFF) != "True"]
         for item in found:
             self._restarts.setdefault(item["Id"], item.get("RestartCount") or 0)
         return sorted(found, key=lambda item: str(item["Name"]))
+
+    def _outposts(self, unit: Unit) -> list[dict[str, Any]]:
+        found = self._docker.inspect("container", unit.containers)
+        if found or not unit.containers:
+            return found
+        # authentik's worker may have made it anew since it was looked for, with the same name.
+        found = self._docker.inspect("container", [unit.name])
+        return [
+            item for item in found if _OUTPOST in _labels(item) or _labels(item).get(_PROJECT) == self._project.name
+        ]
 
     def states(self, units: list[Unit]) -> dict[str, str]:
         """Return the state of each service in systemd's words."""
@@ -177,7 +185,7 @@ class DockerServices:
                 # The engine then counts its restarts from none.
                 self._restarts[item["Id"]] = 0
                 self._run(unit, ["start", item["Id"]], _MORE_SECONDS)
-        if not found:
+        if not found and unit.role != "outpost":
             options = ["--detach", "--no-deps", "--no-recreate", "--no-build", "--pull", "never"]
             self._compose(unit, ["up", *options, unit.name])
             self._restarts.update({item["Id"]: 0 for item in self.containers(unit)})
@@ -192,7 +200,7 @@ class DockerServices:
         """Return the command that shows what a service does."""
         selected = ["--filter", "label=%s=%s" % (_SERVICE, unit.name)]
         selected = ["--filter", "label=%s=%s" % (_PROJECT, self._project.name), *selected]
-        if unit.role == "outpost" and unit.containers:
+        if unit.role == "outpost":
             selected = ["--filter", "name=%s" % unit.name]
         return _process.show([*self._docker.argv, "ps", "--all", *selected])
 
@@ -234,6 +242,10 @@ class DockerServices:
     def _explained(self, unit: Unit, exc: ToolError) -> ToolError:
         cause = "%s. %s" % (exc.cause.rstrip("."), self.last_words(unit))
         return ToolError(cause, exc.hint, exc.command or self.status_command(unit))
+
+
+def _labels(container: dict[str, Any]) -> dict[str, str]:
+    return container["Config"].get("Labels") or {}
 
 
 def _name(container: dict[str, Any]) -> str:
