@@ -11,26 +11,32 @@ password in it would: each guess costs one hash. So the manifest has no checksum
 digest is an HMAC whose random key travels inside the archive (in its global header, which also makes the archive's
 own checksum unguessable). Who can read the archive needs to guess nothing; who can only read the manifest learns
 nothing. The secret key's fingerprint is salted and slow for the same reason.
+
+What is made up for the archive, and was no file of the host, lies in it below ``.authentik-recovery/``. It is there to
+be read, and is never laid down.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import os
 import stat
+import time
 from typing import TYPE_CHECKING
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _static, _tar, _tar_codec, _tree
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     DiscoveryError,
+    InputError,
     IntegrityError,
     StateError,
 )
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import TreeDigest
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import Entry, TreeDigest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySink
@@ -39,10 +45,13 @@ if TYPE_CHECKING:
 ALGORITHM = "pbkdf2_hmac_sha256"
 ITERATIONS = 600_000
 
+#: The folder of an archive that holds what was no file of the host.
+GENERATED = b".authentik-recovery"
+
 _KEY_BYTES = 32
 _MAX_LINKS = 40
-#: Generated, read-only and rebuilt from a description that lies elsewhere.
-_GENERATED = "/nix/store/"
+#: Read-only and rebuilt from a description that lies elsewhere.
+_REBUILT = "/nix/store/"
 
 
 def fingerprint_secret_key(key: str) -> dict[str, Any]:
@@ -82,6 +91,11 @@ def archive_key(comment: str) -> bytes:
     return key
 
 
+def is_generated(path: bytes) -> bool:
+    """Whether a member of the archive was no file of the host."""
+    return path == GENERATED or path.startswith(GENERATED + b"/")
+
+
 def locate(path: str, read_link: Callable[[str], str | None]) -> tuple[list[str], str]:
     """The symbolic links on the way to a path, each by its own real name, and the real name of what they lead to.
 
@@ -115,22 +129,25 @@ def survey(files: Iterable[tuple[str, str]]) -> tuple[list[dict[str, str]], list
     """Look for the files.
 
     :param files: (path, kind).
-    :returns: ``{"path", "kind"}`` of those that are there; the real names of all files and links to save; warnings.
+    :returns: ``{"path", "kind"}`` of those that are there, with ``"real"`` where links lead to another name; the real
+        names of all files and links to save; warnings.
     """
     found: list[dict[str, str]] = []
     names: set[str] = set()
     warnings = []
     for path, kind in files:
         links, real = locate(path, _read_link)
-        if real.startswith(_GENERATED):
+        if real.startswith(_REBUILT):
             warnings.append("%s leads to %s, which is generated; only the link is in this backup" % (path, real))
-            names.update(link for link in links if not link.startswith(_GENERATED))
+            names.update(link for link in links if not link.startswith(_REBUILT))
             continue
+        if real.startswith("/" + os.fsdecode(GENERATED) + "/"):
+            raise InputError("%s lies where the archive keeps what is no file of the host" % path, "Move it elsewhere")
         what = _why_not(real)
         if what:
             warnings.append("%s (%s) %s; it is not in this backup" % (path, kind, what))
             continue
-        found.append({"path": path, "kind": kind})
+        found.append({"path": path, "kind": kind, **({"real": real} if real != path else {})})
         names.update(links)
         names.add(real)
     return found, sorted(names), warnings
@@ -161,15 +178,17 @@ def save(
     secret_key: str | None,
     sink: DirectorySink | SpoolSink | None,
     compression: str,
+    generated: dict[str, bytes] | None = None,
 ) -> dict[str, Any]:
     """Save the configuration and return its component record.
 
     :param sink: None to look only.
-    :raises DiscoveryError: there is no configuration file at all.
+    :param generated: what is saved besides the files, by its name below ``.authentik-recovery/``.
+    :raises DiscoveryError: there is nothing to save at all.
     :raises StateError: a file cannot be read.
     """
     found, names, warnings = survey(files)
-    if not found:
+    if not found and not generated:
         raise DiscoveryError(
             "No configuration file of this instance was found",
             "Name them with config_paths (YAML) or env_files (environment variables)",
@@ -193,12 +212,13 @@ def save(
         del holders[:]
         with sink.artifact(path) as out, _tar_codec.compressor(out, compression) as packer:
             writer = _tar.TarWriter(packer, digest, comment=key.hex())
-            for node in _nodes(names, findings):
+            for node in itertools.chain(_nodes(names, findings), _made_up(generated or {})):
                 try:
                     writer.add(node)
                 finally:
                     node.close()
-                holders.append(bool(secret_key) and str(secret_key).encode() in node.data)
+                if not is_generated(node.entry.path):
+                    holders.append(bool(secret_key) and str(secret_key).encode() in node.data)
             writer.finish()
         artifact.update(size=out.size, sha256=out.sha256)
 
@@ -209,6 +229,16 @@ def save(
     return dict(
         record, artifacts=[artifact], fingerprint=fingerprint, outside_links=findings.outside_links, warnings=warnings
     )
+
+
+def _made_up(generated: dict[str, bytes]) -> Iterator[_tree.Node]:
+    """The folder of generated members, and these."""
+    owner, now = (os.geteuid(), os.getegid()), time.time_ns()
+    if generated:
+        yield _tree.Node(Entry(GENERATED, "d", 0o700, *owner, now, 0, b"", ()), os.fsdecode(GENERATED))
+    for name, data in sorted(generated.items()):
+        path = GENERATED + b"/" + os.fsencode(name)
+        yield _tree.Node(Entry(path, "f", 0o600, *owner, now, len(data), b"", ()), os.fsdecode(path), data=data)
 
 
 def _nodes(names: list[str], findings: _tree.Findings) -> Iterable[_tree.Node]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _config, _config_apply, _tar_codec
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._config_apply import Item
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._config_place import Placement
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     InputError,
     IntegrityError,
@@ -37,12 +38,13 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import TreeDigest, differences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySource
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._spool import SpoolSource
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._tar import TarReader
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import Entry
 
 #: Configuration files are small; a bigger member is not one.
 _LARGEST = 64 * 1024 * 1024
@@ -53,9 +55,19 @@ class ConfigRestore:
     """One restore of the component ``config``.
 
     :param overwrite: replace files that differ.
+    :param directory: another project directory for the files of a compose project.
+    :param environment: variables to set in that project's ``.env``.
     """
 
-    def __init__(self, manifest: dict[str, Any], restore_id: str, work_dir: str, overwrite: bool) -> None:
+    def __init__(
+        self,
+        manifest: dict[str, Any],
+        restore_id: str,
+        work_dir: str,
+        overwrite: bool,
+        directory: str | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         record = manifest["components"].get("config")
         if record is None:
             raise InputError(
@@ -69,6 +81,7 @@ class ConfigRestore:
         self._parent = os.path.join(work_dir, restore_id)
         self._folder = os.path.join(self._parent, "config")
         self._overwrite = overwrite
+        self._placement = Placement(self._record, directory, environment)
 
     def secret_key(self, live: str | None) -> tuple[str, list[str]]:
         """``same``, ``different`` or ``unknown``, and what that means for the plan."""
@@ -105,7 +118,7 @@ class ConfigRestore:
                 "Correct that, or leave config out of the components to restore",
             )
         changes = [item for item in items if item.action in _CHANGES]
-        return changes, [sentence for sentence in (item.sentence(self._id) for item in items) if sentence]
+        return changes, self._sentences(item.sentence(self._id) for item in items)
 
     def prepare(self, source: DirectorySource | SpoolSource) -> list[str]:
         """Keep the files to come, and what is to be done with each, in the work folder.
@@ -130,7 +143,7 @@ class ConfigRestore:
                 kept.append(item)
             sentences.append(item.sentence(self._id))
         self._write_state("prepared", kept)
-        return [sentence for sentence in sentences if sentence]
+        return self._sentences(sentences)
 
     def swap(self) -> list[str]:
         """Put the files in place; sentences, none when that was done already.
@@ -170,7 +183,8 @@ class ConfigRestore:
     def _compare(self, source: DirectorySource | SpoolSource) -> Iterator[tuple[Item, bytes]]:
         digest = TreeDigest()
         with _tar_codec.open_archive(self._record, source) as reader:
-            yield from self._items(reader, digest)
+            for entry, content in self._placement.apply(self._members(reader, digest)):
+                yield self._item(entry, content), content
             key = _config.archive_key(reader.comment)
         said = differences(self._record["fingerprint"], digest.fingerprint(key))
         if said:
@@ -179,7 +193,7 @@ class ConfigRestore:
                 "Nothing was changed; choose another backup set",
             )
 
-    def _items(self, reader: TarReader, digest: TreeDigest) -> Iterator[tuple[Item, bytes]]:
+    def _members(self, reader: TarReader, digest: TreeDigest) -> Iterator[tuple[Entry, bytes]]:
         for member in reader.members():
             entry = member.entry
             if member.link_to is not None or entry.size > _LARGEST:
@@ -189,14 +203,23 @@ class ConfigRestore:
                 )
             content = b"".join(member.chunks())
             digest.add(entry, hashlib.sha256(content).digest())
-            if entry.path == b".":
-                continue
-            item = _config_apply.compare(entry, content, self._overwrite)
-            if item.action in _CHANGES and foreign_owners(entry):
-                item = item._replace(
-                    blocker="%s; only root restores owners: run the task with become: true" % foreign_owners(entry)
-                )
-            yield item, content
+            if entry.path != b"." and not _config.is_generated(entry.path):
+                yield entry, content
+
+    def _item(self, entry: Entry, content: bytes) -> Item:
+        item = _config_apply.compare(entry, content, self._overwrite)
+        if item.action in _CHANGES and foreign_owners(entry):
+            return item._replace(
+                blocker="%s; only root restores owners: run the task with become: true" % foreign_owners(entry)
+            )
+        if item.action == "keep" and item.path in self._placement.edited:
+            return item._replace(
+                blocker="%s exists and differs, so no variable can be set in it without overwrite: true" % item.path
+            )
+        return item
+
+    def _sentences(self, of_items: Iterable[str]) -> list[str]:
+        return [sentence for sentence in of_items if sentence] + self._placement.said
 
     def _is_begun(self) -> bool:
         state = self._read_state()

@@ -63,6 +63,8 @@ _ARTIFACT = {
     "seconds": _NUMBER,
     "bytes_per_second": _NUMBER,
 }
+_COMPOSE = {"name": str, "directory": str, "files": list, "env_files": list, "profiles": list, "images": list}
+_IMAGE = {"service": str, "reference": str, "id": str, "digests": list}
 _SECRET_KEY = {"algorithm": str, "salt": str, "iterations": int, "digest": str}
 
 
@@ -220,6 +222,21 @@ def _check_component(name: str, record: t.Any, paths: set[str]) -> None:
     for artifact in record["artifacts"]:
         if not isinstance(artifact, dict) or artifact.get("path") not in paths:
             raise _invalid("%s names an artifact that is not listed: %r" % (where, artifact))
+    if "compose" in record:
+        _check_compose(record["compose"], where + ".compose")
+
+
+def _check_compose(project: t.Any, where: str) -> None:
+    if not isinstance(project, dict):
+        raise _invalid("%s is not an object" % where)
+    _check_fields(project, _COMPOSE, where + ".")
+    for field in ("files", "env_files", "profiles"):
+        if not all(isinstance(item, str) for item in project[field]):
+            raise _invalid("%s.%s does not hold texts alone" % (where, field))
+    for index, image in enumerate(project["images"]):
+        if not isinstance(image, dict):
+            raise _invalid("%s.images[%d] is not an object" % (where, index))
+        _check_fields(image, _IMAGE, "%s.images[%d]." % (where, index))
 
 
 def _check_fields(value: dict[str, t.Any], fields: dict[str, t.Any], where: str) -> None:

@@ -18,6 +18,11 @@ description:
   - Saves every file without which the instance could not be rebuilt as one archive, C(config/config.tar.zst) or
     C(.tar.gz). These are C(/etc/authentik), environment files, unit files with their drop-ins, and every file that a
     C(file://) value or a TLS setting names.
+  - Of a Docker Compose project these are its compose files, env files and the files of its secrets. What Compose makes
+    of them is in the archive too, as C(.authentik-recovery/compose.yml), for reading. Which images the project had,
+    with their tags and digests, is in the component's record.
+  - Where the compose files are not on the host, the engine's description of the containers is saved in their place, as
+    C(.authentik-recovery/containers.json), and a warning says so.
   - Files are stored by their absolute path without the leading slash, with numeric owners, modes and times. Symbolic
     links on the way to them are stored as links.
   - The archive holds secrets, authentik's secret key among them. The manifest does not help to guess any. It has the
@@ -99,14 +104,26 @@ components:
         salt: 6a1f...
         iterations: 600000
         digest: 77ab...
-      deployment: host
+      deployment: compose
+      compose:
+        name: authentik
+        directory: /opt/authentik
+        files: [/opt/authentik/compose.yml]
+        env_files: [/opt/authentik/.env]
+        profiles: []
+        images:
+          - service: server
+            reference: ghcr.io/goauthentik/server:2025.12.4
+            id: sha256:4be1...
+            digests: ["ghcr.io/goauthentik/server@sha256:77c0..."]
       authentik_version:
         value: 2025.12.4
         source: database, newest row of authentik_version_history
       warnings: []
 """
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _config, _tar_codec
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _config, _config_compose, _tar_codec
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._docker import Docker
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import (
     INSTANCE_SPEC,
     PRODUCER_SPEC,
@@ -128,8 +145,16 @@ def save(ctx: Context) -> dict[str, object]:
     files = [(item.path, item.kind) for item in instance.config_files]
     files += [(path, "extra") for path in ctx.params["extra_files"]]
     compression = _tar_codec.choose(ctx.params["compression"])
-    record = _config.save(files, instance.secret_key, None if ctx.check_mode else ctx.sink(), compression)
+    made_up: dict[str, bytes] = {}
+    warnings: list[str] = []
+    if instance.compose is not None:
+        made_up, warnings = _config_compose.made_up(Docker(ctx.params["docker_host"]), instance.compose)
+    sink = None if ctx.check_mode else ctx.sink()
+    record = _config.save(files, instance.secret_key, sink, compression, made_up)
+    record["warnings"] += warnings
     record.update(deployment=instance.deployment, authentik_version=instance.version, train=instance.train)
+    if instance.compose is not None:
+        record["compose"] = _config_compose.describe(instance.compose)
     for warning in record["warnings"]:
         ctx.warn(warning)
     return {"changed": True, "components": [record]}

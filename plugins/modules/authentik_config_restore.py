@@ -61,6 +61,21 @@ options:
       - A directory is never replaced.
     type: bool
     default: false
+  directory:
+    description:
+      - Project directory to lay the files of a compose project down in, in place of the one they came from.
+      - Paths that a file names in full stay as they are. The plan names the files that name the former directory.
+    type: path
+  environment:
+    description:
+      - Variables to set in the C(.env) of a compose project, such as another host name or database password. The rest
+        of the file stays as it was saved.
+      - Give the values as authentik shall see them. They are quoted as Docker Compose needs it.
+      - Where the project has several env files, a variable is changed in each that sets it, and the last one gets it in
+        any case. Where it has none, C(.env) is made.
+      - A C(.env) that exists and differs needs O(overwrite=true).
+    type: dict
+    default: {}
   work_dir:
     description:
       - Folder on the host under which the files to come are kept.
@@ -91,6 +106,19 @@ EXAMPLES = r"""
   loop:
     - prepare
     - swap
+
+- name: See what a compose project would become in another directory, under another name
+  authentik_ops.recovery.authentik_config_restore:
+    backup_set:
+      store: /srv/backups
+      instance: sso
+      id: latest
+    restore_id: 20261123T090000Z-11aa
+    directory: /srv/sso-drill
+    environment:
+      COMPOSE_PROJECT_NAME: sso-drill
+      COMPOSE_PORT_HTTP: "9080"
+    step: check
 """
 
 RETURN = r"""
@@ -108,6 +136,7 @@ secret_key:
 """
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._config_restore import ConfigRestore
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import DiscoveryError, InputError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import default_work_dir
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import (
     CONSUMER_SPEC,
@@ -123,6 +152,8 @@ ARGUMENT_SPEC = {
     "step": {"type": "str", "choices": ["check", "prepare", "swap", "undo"], "required": True},
     "restore_id": {"type": "str", "required": True},
     "overwrite": {"type": "bool", "default": False},
+    "directory": {"type": "path"},
+    "environment": {"type": "dict", "default": {}, "no_log": True},
     "work_dir": {"type": "path"},
 }
 
@@ -131,7 +162,12 @@ def restore(ctx: Context) -> dict[str, object]:
     """Do one step and return what was done."""
     params, step = ctx.params, ctx.params["step"]
     work = ConfigRestore(
-        ctx.manifest(), check_id(params["restore_id"]), params["work_dir"] or default_work_dir(), params["overwrite"]
+        ctx.manifest(),
+        check_id(params["restore_id"]),
+        params["work_dir"] or default_work_dir(),
+        params["overwrite"],
+        params["directory"],
+        values_of(params["environment"]),
     )
     if step == "undo":
         done = work.undo(pretend=ctx.check_mode)
@@ -139,13 +175,38 @@ def restore(ctx: Context) -> dict[str, object]:
     if step == "swap" and not ctx.check_mode:
         done = work.swap()
         return {"changed": bool(done), "plan": done}
-    state, said = work.secret_key(ctx.look_without_database().secret_key)
+    state, said = work.secret_key(present_secret_key(ctx))
     if state == "different":
         ctx.warn(said[0])
     if step == "prepare" and not ctx.check_mode:
         return {"changed": True, "plan": said + work.prepare(ctx.source()), "secret_key": state}
     changes, plan = work.check(ctx.source())
     return {"changed": step != "check" and bool(changes), "plan": said + plan, "secret_key": state}
+
+
+def values_of(environment: dict[str, object]) -> dict[str, str]:
+    """Return the variables' values as text.
+
+    :raises InputError: one is neither text nor a number nor a truth value.
+    """
+    values = {}
+    for name, value in environment.items():
+        if isinstance(value, bool):
+            values[name] = "true" if value else "false"
+        elif isinstance(value, (str, int, float)):
+            values[name] = str(value)
+        else:
+            raise InputError("The value of %s in environment is no text" % name, "Put it in quotes")
+    return values
+
+
+def present_secret_key(ctx: Context) -> str | None:
+    """Return the secret key that authentik is configured with, None where there is no authentik yet."""
+    try:
+        return ctx.look_without_database().secret_key
+    except DiscoveryError as exc:
+        ctx.warn("The present configuration was not found: %s" % exc)
+        return None
 
 
 def main() -> None:

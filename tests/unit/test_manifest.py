@@ -22,6 +22,16 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "manifest.schema.json"
 ID = "20261122T031500Z-7f3a"
 
 
+PROJECT = {
+    "name": "authentik",
+    "directory": "/opt/authentik",
+    "files": ["/opt/authentik/compose.yml"],
+    "env_files": ["/opt/authentik/.env"],
+    "profiles": [],
+    "images": [{"service": "server", "reference": "x:1", "id": "sha256:1", "digests": ["x@sha256:2"]}],
+}
+
+
 def manifest() -> dict[str, Any]:
     """A small valid manifest, made by hand."""
     artifact = {
@@ -59,7 +69,10 @@ def manifest() -> dict[str, Any]:
         "seconds": 60.0,
         "created_by": {"collection": "1.0.0", "ansible_core": "2.19.1"},
         "artifacts": [artifact],
-        "components": {"postgresql": {"component": "postgresql", "artifacts": [{"path": artifact["path"]}]}},
+        "components": {
+            "postgresql": {"component": "postgresql", "artifacts": [{"path": artifact["path"]}]},
+            "config": {"component": "config", "artifacts": [], "compose": PROJECT},
+        },
     }
 
 
@@ -112,6 +125,11 @@ def test_a_valid_manifest_satisfies_code_and_schema() -> None:
         ("artifacts/0/tool", ...),
         ("components", []),
         ("components/postgresql/artifacts", ...),
+        ("components/config/compose", []),
+        ("components/config/compose/directory", ...),
+        ("components/config/compose/files", [1]),
+        ("components/config/compose/images", ["x:1"]),
+        ("components/config/compose/images/0/digests", ...),
         ("components/mysql", {"component": "mysql", "artifacts": []}),
     ],
 )
