@@ -258,7 +258,7 @@ class Engine:
 
     def compose(self, project: list[str], arguments: list[str]) -> Completed:
         self.asked.append([*project, *arguments])
-        return Completed(0, RESOLVED, "")
+        return Completed(["docker"], 0, RESOLVED, "")
 
     def containers(self, *filters: str) -> list[dict[str, Any]]:
         self.asked.append(list(filters))
