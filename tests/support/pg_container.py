@@ -6,11 +6,12 @@
 
 There is a superuser of another name than ``postgres``, and a plain role ``authentik`` that owns its database. The
 container has libpq variables of its own, which lead nowhere: nothing may follow them.
+
+The host sees the socket too, by a bind mount: no network is needed, which two engines on one host would share.
 """
 
 from __future__ import annotations
 
-import re
 import shlex
 import subprocess
 import time
@@ -21,7 +22,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment
     PostgresSettings,
 )
 from tests.support.docker_engine import Engine, program
-from tests.support.hosts import free_port, image_tarball
+from tests.support.hosts import image_tarball
 from tests.support.postgres_install import bin_directory
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _ENTRY = r"""
 set -eu
 export PATH=$PATH:$(echo /usr/lib/postgresql/*/bin)
 if ! [ -e $PGDATA/PG_VERSION ]; then
-    mkdir -p $PGDATA /run/postgresql
+    mkdir -p $PGDATA
     chown postgres $PGDATA /run/postgresql
     printf %s "$POSTGRES_PASSWORD" > /run/pwfile
     chown postgres /run/pwfile
@@ -56,7 +57,8 @@ class PgContainer:
         self.engine = engine
         self.suite = suite
         self.name = name
-        self.port = free_port()
+        self.socket_dir = engine.folder / name
+        self.socket_dir.mkdir()
         self.bin: Path = bin_directory(18)
         self.password = PASSWORD
         self.docker = (program("docker"), "-H", "unix://%s" % engine.socket)
@@ -71,20 +73,21 @@ class PgContainer:
         }
         given = ["--env=%s=%s" % pair for pair in variables.items()]
         self.id = engine.create(
-            "--name=%s" % name, "--publish=127.0.0.1:%d:5432" % self.port, *given, image, "sh", "-c", _ENTRY
+            "--name=%s" % name,
+            "--network=none",
+            "--volume=%s:/run/postgresql" % self.socket_dir,
+            *given,
+            image,
+            "sh",
+            "-c",
+            _ENTRY,
         )
         self.wait()
         self.psql("CREATE ROLE authentik LOGIN; CREATE ROLE postgres LOGIN; CREATE DATABASE authentik OWNER authentik")
 
     def environment(self) -> dict[str, str]:
-        """The superuser over TCP, past Docker: what the oracle takes."""
-        return {
-            "PGHOST": "127.0.0.1",
-            "PGPORT": str(self.port),
-            "PGUSER": SUPERUSER,
-            "PGPASSWORD": self.password,
-            "PGCONNECT_TIMEOUT": "10",
-        }
+        """The superuser over the socket, past Docker: what the oracle takes."""
+        return {"PGHOST": str(self.socket_dir), "PGUSER": SUPERUSER}
 
     def settings(self, **changes: Any) -> PostgresSettings:
         """Return the collection's settings for the database: its owner, over the container's own socket."""
@@ -92,7 +95,7 @@ class PgContainer:
         return PostgresSettings(container=Container(self.docker, self.id, self.name), **values)
 
     def psql(self, sql: str, database: str = "postgres", user: str = SUPERUSER) -> str:
-        """Run SQL over TCP, past Docker; unaligned output without headers."""
+        """Run SQL over the socket, past Docker; unaligned output without headers."""
         argv = [str(self.bin / "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", "-"]
         setting = "" if user == SUPERUSER else "SET SESSION AUTHORIZATION %s;\n" % user
         text = (setting + sql).encode()
@@ -127,12 +130,9 @@ class PgContainer:
 
     def left_behind(self) -> list[str]:
         """Return what runs or lies inside because of the collection: programs, sessions of the server, files."""
-        words = self.sh(
-            "ls /dev/shm; for p in $(grep -ls AUTHENTIK_OPS /proc/[0-9]*/environ); do cat ${p%environ}comm; done"
-        )
-        return [
-            word for word in words.split("\n") if word and not re.match(r"PostgreSQL\.\d+$", word)
-        ] + self.sessions()
+        programs = "for p in $(grep -ls AUTHENTIK_OPS /proc/[0-9]*/environ); do cat ${p%environ}comm; done"
+        lines = (self.sh("ls /dev/shm; " + programs) + "\n".join(self.sessions())).splitlines()
+        return [line for line in lines if not line.startswith("PostgreSQL.")]
 
     def sessions(self) -> list[str]:
         """Return what the collection's sessions do."""
