@@ -18,7 +18,12 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
     format_duration,
     id_time,
 )
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import BackupSet, DirectoryStore, Problem
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import (
+    LATEST,
+    BackupSet,
+    DirectoryStore,
+    Problem,
+)
 
 _SPEC: dict[str, t.Any] = {
     "store": {"type": "path", "required": True},
@@ -49,11 +54,23 @@ class ActionModule(ActionBase):
         return result
 
     def _one(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
-        backup_set = store.get(options["backup_id"], recheck=options["verify"])
+        passed_over: list[Problem] = []
+        if options["backup_id"] == LATEST:
+            backup_set, passed_over = store.latest()
+        else:
+            backup_set = store.get(options["backup_id"], recheck=options["verify"])
         if options["verify"]:
             store.verify(backup_set, now, record_it=not self._task.check_mode)
             backup_set = store.get(backup_set.set_id)
-        return {"sets": [described(backup_set, now)], "problems": [], "manifest": backup_set.manifest}
+        result = {
+            "sets": [described(backup_set, now)],
+            "problems": [dataclasses.asdict(problem) for problem in passed_over],
+            "manifest": backup_set.manifest,
+        }
+        if passed_over:
+            newer = "; ".join("%s (%s)" % (problem.name, problem.reason) for problem in passed_over)
+            result["warnings"] = ["The latest backup set is %s; newer, and not usable: %s" % (backup_set.set_id, newer)]
+        return result
 
     def _all(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
         sets, problems = store.list_sets(recheck=options["verify"])

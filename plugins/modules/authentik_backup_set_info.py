@@ -26,6 +26,7 @@ options:
   backup_id:
     description:
       - Id of one set, or V(latest) for the newest one. Its manifest is returned too.
+      - With V(latest), what is newer and damaged or unfinished is passed over, with a warning that gives the reasons.
       - It is an error when there is no such set or when it is damaged.
     type: str
   verify:
@@ -107,7 +108,9 @@ sets:
       type: list
       elements: dict
 problems:
-  description: What lies in the store and is not a set, each with C(name), C(reason) and C(unfinished).
+  description:
+    - What lies in the store and is not a set, each with C(name), C(reason) and C(unfinished).
+    - With O(backup_id=latest) what was passed over. Empty with an id.
   returned: success
   type: list
   elements: dict

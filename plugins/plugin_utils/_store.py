@@ -203,14 +203,22 @@ class DirectoryStore:
                     self._list_command(),
                 )
             return self._load(name, recheck)
-        sets, _problems = self.list_sets()
+        return self.latest()[0]
+
+    def latest(self) -> tuple[BackupSet, list[Problem]]:
+        """Return the newest set, and what is newer and no set: it was passed over.
+
+        :raises InputError: when there is no set.
+        """
+        sets, problems = self.list_sets()
         if not sets:
             raise InputError(
                 "There is no backup set of instance %s in %s" % (self.instance, self.root),
                 self._available(),
                 self._list_command(),
             )
-        return sets[0]
+        newer = [one for one in problems if re.match(ID_PATTERN, one.name) and one.name > sets[0].set_id]
+        return sets[0], newer
 
     def source(self, backup_set: BackupSet) -> DirectorySource:
         """Return what reads and compares the artifacts of a set."""

@@ -141,6 +141,19 @@ def test_a_damaged_set_is_refused_before_anything_changes(
     assert differences(before, site.instance.picture()) == []
 
 
+def test_a_damaged_newest_set_is_not_passed_over_in_silence(site: Site, before: Picture) -> None:
+    (good,) = site.sets()
+    assert site.run("backup", components="certs").ok
+    newest = site.sets()[-1]
+    headless(newest)
+    run = site.run("restore", check=True)
+    assert run.ok, run.output
+    assert good.name in run.output
+    assert "%s (There is no manifest" % newest.name in run.output
+    for left in good.parent.glob(newest.name + "*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
 @pytest.mark.parametrize("check", [True, False])
 @pytest.mark.parametrize(
     ("installed", "message"),

@@ -15,7 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.authentik_ops.recovery.plugins.action import authentik_backup_set, authentik_backup_set_info
+from ansible_collections.authentik_ops.recovery.plugins.action import (
+    authentik_backup_set,
+    authentik_backup_set_info,
+    authentik_variables,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._facts import instance_facts
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
@@ -125,6 +129,24 @@ def test_what_info_lists_and_when_it_reads_the_bytes(tmp_path: Path) -> None:
     assert found(verify=True) == ([second.name, first.name], [])
 
 
+def test_latest_says_what_it_passed_over(tmp_path: Path) -> None:
+    sets = [backup(tmp_path) for _number in range(3)]
+    for damaged in (sets[0], sets[2]):
+        artifact = damaged / "static" / "media.tar.gz"
+        artifact.chmod(0o600)
+        artifact.write_bytes(b"")
+    where: dict[str, Any] = {"store": str(tmp_path), "instance": "sso"}
+    unfinished = act(authentik_backup_set, **where, state="open")["id"]
+    found = act(authentik_backup_set_info, **where, backup_id="latest")
+    assert found["sets"][0]["id"] == sets[1].name
+    assert [one["name"] for one in found["problems"]] == [unfinished + ".partial", sets[2].name]
+    (warning,) = found["warnings"]
+    assert "%s.partial (being written)" % unfinished in warning
+    assert "holds 0 bytes; 5000 were recorded" in warning
+    assert sets[0].name not in warning
+    assert "warnings" not in act(authentik_backup_set_info, **where, backup_id=sets[1].name)
+
+
 @pytest.mark.parametrize(
     ("plugin", "options", "says"),
     [
@@ -147,7 +169,7 @@ def test_options_that_make_no_sense_are_named(tmp_path: Path, plugin: Any, optio
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("plugin", [authentik_backup_set, authentik_backup_set_info])
+@pytest.mark.parametrize("plugin", [authentik_backup_set, authentik_backup_set_info, authentik_variables])
 def test_the_action_takes_what_the_module_documents(plugin: Any) -> None:
     module = importlib.import_module(plugin.__name__.replace(".action.", ".modules."))
     options = yaml.safe_load(module.DOCUMENTATION)["options"]
