@@ -102,13 +102,17 @@ def _replicas(service: dict[str, Any]) -> int:
     return 1 if replicas is None else int(replicas)
 
 
-def missing_image(reference: str, service: str, built: bool, recorded: Image | None, tag_of: str) -> tuple[str, str]:
+def missing_image(
+    reference: str, services: list[str], built: bool, recorded: Image | None, tag_of: str
+) -> tuple[str, str]:
     """Return the sentence about an image that is not on the host, and the command that brings it.
 
+    :param services: those that need it.
+    :param built: whether Compose builds it.
     :param recorded: what a backup set knows of it.
     :param tag_of: the id of that very image, where the host has it under another name.
     """
-    cause = "The image %s of service %s is not on this host" % (reference, service)
+    cause = "The image %s of %s is not on this host" % (reference, ", ".join(services))
     if recorded is not None and recorded.digests:
         digest = recorded.digests[0]
         cause += "; the backup set was made with %s" % digest
@@ -119,7 +123,7 @@ def missing_image(reference: str, service: str, built: bool, recorded: Image | N
         cause += "; the backup set was made with an image that no registry gave, id %s" % recorded.id
         command = "docker load -i FILE"
     else:
-        command = "docker compose build %s" % service if built else "docker pull %s" % reference
+        command = "docker compose build %s" % " ".join(services) if built else "docker pull %s" % reference
     if tag_of:
         command = "docker tag %s %s" % (tag_of, reference)
     return cause, command
@@ -248,8 +252,8 @@ class ComposeUp:
                     "docker %s create %s" % (kind, name),
                 )
         missing = []
-        for service in created["services"]:
-            reference = self._wanted.images[service]
+        for reference in sorted({self._wanted.images[service] for service in created["services"]}):
+            users = [service for service in created["services"] if self._wanted.images[service] == reference]
             recorded = next((item for item in self._images if item.reference == reference), None)
             found = self._docker.inspect("image", [reference])
             if found:
@@ -257,7 +261,7 @@ class ComposeUp:
                 continue
             same = self._docker.inspect("image", [recorded.id]) if recorded is not None and recorded.id else []
             tag_of = str(same[0].get("Id")) if same else ""
-            missing.append(missing_image(reference, service, service in self._wanted.built, recorded, tag_of))
+            missing.append(missing_image(reference, users, bool(self._wanted.built & {*users}), recorded, tag_of))
         if missing:
             raise InputError(
                 ". ".join(cause for cause, _command in missing),
