@@ -34,15 +34,17 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-GATE_BYTES = 600_000
+# Beyond what pipes hold; a restore has read its table of contents by then.
+GATE_BYTES = {"dump": 1_000_000, "prepare": 10_000_000}
 
 
 class Gated:
     """A writer or reader that waits at the gate when it has some bytes behind it."""
 
-    def __init__(self, real: Any, gate: str) -> None:
+    def __init__(self, real: Any, gate: str, at: int) -> None:
         self._real = real
         self._gate = gate
+        self._at = at
         self._passed = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -59,7 +61,7 @@ class Gated:
 
     def _wait(self, size: int) -> None:
         before, self._passed = self._passed, self._passed + size
-        if before < GATE_BYTES <= self._passed:
+        if before < self._at <= self._passed:
             with open(self._gate + ".reached", "w"):
                 pass
             while not os.path.exists(self._gate):
@@ -69,14 +71,15 @@ class Gated:
 class GatedStore:
     """A sink or source whose artifacts wait at the gate."""
 
-    def __init__(self, real: Any, gate: str) -> None:
+    def __init__(self, real: Any, gate: str, at: int) -> None:
         self._real = real
         self._gate = gate
+        self._at = at
 
     @contextlib.contextmanager
     def artifact(self, path: str) -> Iterator[Any]:
         with self._real.artifact(path) as real:
-            yield Gated(real, self._gate) if self._gate else real
+            yield Gated(real, self._gate, self._at) if self._gate else real
 
 
 def work(job: dict[str, Any]) -> None:
@@ -87,13 +90,15 @@ def work(job: dict[str, Any]) -> None:
             session.rows(job["sql"])
     elif job["what"] == "dump":
         options = _dump.Options()
-        sink = GatedStore(_files.DirectorySink(job["folder"]), job["gate"])
+        sink = GatedStore(_files.DirectorySink(job["folder"]), job["gate"], GATE_BYTES["dump"])
         _dump.dump(settings, _dump.make_plan(settings, options), options, sink)
     else:
         with open(os.path.join(job["folder"], "manifest.json"), encoding="utf-8") as stream:
             manifest = json.load(stream)
         databases = _restore_set.databases_of(manifest, [], "authentik", "authentik")
-        source = GatedStore(_files.DirectorySource(job["folder"], manifest["artifacts"]), job["gate"])
+        source = GatedStore(
+            _files.DirectorySource(job["folder"], manifest["artifacts"]), job["gate"], GATE_BYTES["prepare"]
+        )
         _restore.prepare(Request(settings, job["restore_id"]), databases, source)
 
 

@@ -68,6 +68,12 @@ INSERT INTO public.late VALUES (1);
 CREATE INDEX late_index ON public.late (public.slow(n));
 """
 
+# More than all pipes on the way hold.
+BULK = """
+CREATE TABLE public.bulk AS SELECT n, (SELECT string_agg(sha256((n || '-' || i)::bytea), ''::bytea)
+    FROM generate_series(1, 3200) AS i) AS data FROM generate_series(1, 200) AS n;
+"""
+
 
 @pytest.fixture(scope="module", params=sorted(SUITES))
 def anywhere(request: pytest.FixtureRequest, engine: Engine) -> Iterator[PgContainer]:
@@ -81,11 +87,18 @@ def db(engine: Engine) -> Iterator[PgContainer]:
     yield from started(engine, "bookworm", "db-main")
 
 
+@pytest.fixture(scope="module")
+def bulky(db: PgContainer) -> PgContainer:
+    """The same with some 20 MB."""
+    db.owner(BULK)
+    return db
+
+
 def started(engine: Engine, suite: str, name: str) -> Iterator[PgContainer]:
     made = PgContainer(engine, suite, name)
     made.psql("CREATE ROLE readonly")
     made.psql("CREATE EXTENSION amcheck", "authentik")
-    authentik_data.load(made.owner, rows=500, text_bytes=12000)
+    authentik_data.load(made.owner, rows=200)
     made.owner(LATE + "GRANT SELECT ON authentik_core_user TO readonly;")
     yield made
     assert made.left_behind() == []
@@ -275,31 +288,31 @@ def test_a_killed_query_ends_on_the_server(anywhere: PgContainer) -> None:
     anywhere.wait_until_clean()
 
 
-def test_a_killed_dump_ends_and_gives_up_its_locks(anywhere: PgContainer, tmp_path: Path) -> None:
+def test_a_killed_dump_ends_and_gives_up_its_locks(bulky: PgContainer, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    process = job(anywhere, "dump", folder=str(tmp_path / "set"), gate=str(gate))
+    process = job(bulky, "dump", folder=str(tmp_path / "set"), gate=str(gate))
     wait_for(lambda: (tmp_path / "gate.reached").exists(), process)
-    assert "pg_dump" in anywhere.left_behind()
+    assert "pg_dump" in bulky.left_behind()
     process.kill()
     finish(process)
-    anywhere.wait_until_clean()
+    bulky.wait_until_clean()
     # What a dump that goes on would block: authentik's next migration.
-    anywhere.owner("SET lock_timeout = '1s'; ALTER TABLE public.late ADD COLUMN m int; ALTER TABLE public.late DROP m")
+    bulky.owner("SET lock_timeout = '1s'; ALTER TABLE public.late ADD COLUMN m int; ALTER TABLE public.late DROP m")
 
 
-def test_a_restore_killed_while_it_reads(db: PgContainer, tmp_path: Path) -> None:
-    folder = save(db, tmp_path / "set")
-    process = job(db, "prepare", folder=str(folder), gate=str(tmp_path / "gate"), restore_id=RESTORE_ID)
+def test_a_restore_killed_while_it_reads(bulky: PgContainer, tmp_path: Path) -> None:
+    folder = save(bulky, tmp_path / "set")
+    process = job(bulky, "prepare", folder=str(folder), gate=str(tmp_path / "gate"), restore_id=RESTORE_ID)
     wait_for(lambda: (tmp_path / "gate.reached").exists(), process)
-    assert "authentik_load_" + SUFFIX in db.databases()
-    assert "pg_restore" in db.left_behind()
+    assert "authentik_load_" + SUFFIX in bulky.databases()
+    assert "pg_restore" in bulky.left_behind()
     process.kill()
     finish(process)
-    db.wait_until_clean()
-    _restore.prepare(Request(db.settings(), RESTORE_ID), *databases_in(folder))  # clears what is left
-    undone = _restore_swap.undo(Request(db.settings(), RESTORE_ID), ["authentik"], keep_undone=False)
+    bulky.wait_until_clean()
+    _restore.prepare(Request(bulky.settings(), RESTORE_ID), *databases_in(folder))  # clears what is left
+    undone = _restore_swap.undo(Request(bulky.settings(), RESTORE_ID), ["authentik"], keep_undone=False)
     assert undone["dropped"] == ["authentik_new_" + SUFFIX]
-    assert db.databases() == ["authentik", "postgres"]
+    assert bulky.databases() == ["authentik", "postgres"]
 
 
 def test_a_restore_killed_after_all_of_its_input(db: PgContainer, tmp_path: Path) -> None:
@@ -318,9 +331,9 @@ def test_a_restore_killed_after_all_of_its_input(db: PgContainer, tmp_path: Path
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_client_fails_the_dump_and_leaves_nothing(db: PgContainer, tmp_path: Path, number: int) -> None:
+def test_a_killed_client_fails_the_dump_and_leaves_nothing(bulky: PgContainer, tmp_path: Path, number: int) -> None:
     gate = tmp_path / "gate"
-    process = job(db, "dump", folder=str(tmp_path / "set"), gate=str(gate))
+    process = job(bulky, "dump", folder=str(tmp_path / "set"), gate=str(gate))
     wait_for(lambda: (tmp_path / "gate.reached").exists(), process)
     os.kill(client_of(process, "--format=custom"), number)
     gate.touch()
@@ -328,7 +341,7 @@ def test_a_killed_client_fails_the_dump_and_leaves_nothing(db: PgContainer, tmp_
     assert process.returncode == 1
     assert "ToolError" in said
     assert "pg_dump" in said
-    assert db.left_behind() == []
+    assert bulky.left_behind() == []
     assert not [path for path in (tmp_path / "set").rglob("*") if path.is_file()]
 
 
@@ -344,21 +357,21 @@ exec %s "$@"
     ("word", "how"),
     [("--format=custom", '"%s" "$@" | head -c 30000; exit 0'), ("--globals-only", '"%s" "$@" | head -c 300; exit 0')],
 )
-def test_a_stream_that_ends_early_is_no_dump(db: PgContainer, tmp_path: Path, word: str, how: str) -> None:
-    settings = through(db, tmp_path / "docker", word, how)
+def test_a_stream_that_ends_early_is_no_dump(bulky: PgContainer, tmp_path: Path, word: str, how: str) -> None:
+    settings = through(bulky, tmp_path / "docker", word, how)
     with pytest.raises(IntegrityError, match="not whole"):
-        save(db, tmp_path / "set", settings)
-    assert db.left_behind() == []
+        save(bulky, tmp_path / "set", settings)
+    assert bulky.left_behind() == []
 
 
-def test_input_that_ends_early_leaves_no_copy(db: PgContainer, tmp_path: Path) -> None:
-    folder = save(db, tmp_path / "set")
-    settings = through(db, tmp_path / "docker", "--exit-on-error", 'head -c 30000 | "%s" "$@"; exit $?')
+def test_input_that_ends_early_leaves_no_copy(bulky: PgContainer, tmp_path: Path) -> None:
+    folder = save(bulky, tmp_path / "set")
+    settings = through(bulky, tmp_path / "docker", "--exit-on-error", 'head -c 30000 | "%s" "$@"; exit $?')
     with pytest.raises(RecoveryError, match="could not be loaded") as caught:
         _restore.prepare(Request(settings, RESTORE_ID), *databases_in(folder))
     assert "the live database untouched" in caught.value.hint
-    assert db.databases() == ["authentik", "postgres"]
-    assert db.left_behind() == []
+    assert bulky.databases() == ["authentik", "postgres"]
+    assert bulky.left_behind() == []
 
 
 def through(server: PgContainer, script: Path, word: str, how: str) -> Any:
@@ -373,7 +386,7 @@ def through(server: PgContainer, script: Path, word: str, how: str) -> Any:
 
 def test_a_container_stopped_in_the_middle(engine: Engine, tmp_path: Path) -> None:
     server = PgContainer(engine, "bookworm", "db-stopped")
-    authentik_data.load(server.owner, rows=500, text_bytes=12000)
+    server.owner(BULK)
     gate = tmp_path / "gate"
     process = job(server, "dump", folder=str(tmp_path / "set"), gate=str(gate))
     wait_for(lambda: (tmp_path / "gate.reached").exists(), process)
@@ -381,7 +394,8 @@ def test_a_container_stopped_in_the_middle(engine: Engine, tmp_path: Path) -> No
     gate.touch()
     said = finish(process)
     assert process.returncode == 1, said
-    assert re.search("container was stopped|connection to PostgreSQL was lost", said), said
+    assert "pg_dump" in said
+    assert re.search("exit status 137|server closed the connection", said), said
     assert not [path for path in (tmp_path / "set").rglob("*") if path.is_file()]
 
     with pytest.raises(ConnectError, match="container db-stopped is not running") as caught:
