@@ -102,7 +102,7 @@ class FileList:
 
     def add(self, kind: str, paths: Iterable[str]) -> None:
         """Add files, and those in directories."""
-        for path in paths:
+        for path in filter(None, paths):
             if self._system.is_dir(path):
                 self.add(kind, self._system.files_below(path))
             elif self._system.exists(path):

@@ -102,7 +102,7 @@ def choose(options: dict[str, Any], engine: Engine, system: System) -> Project |
 
     :raises DiscoveryError: when several could be meant, or the one that is named is not there.
     """
-    name = _project_name(options, engine)
+    name = _project_name(options, engine, system)
     given = [os.path.normpath(path) for path in options.get("compose_files") or []]
     folder = options.get("compose_project_directory") or (os.path.dirname(given[0]) if given else "")
     if name is None and not folder:
@@ -111,7 +111,7 @@ def choose(options: dict[str, Any], engine: Engine, system: System) -> Project |
     return _locate(options, system, engine, name or "", folder or labels.get(_model.DIRECTORY, ""), labels)
 
 
-def _project_name(options: dict[str, Any], engine: Engine) -> str | None:
+def _project_name(options: dict[str, Any], engine: Engine, system: System) -> str | None:
     there = sorted({item.project for item in engine.services if item.project})
     candidates = engine.projects()
     given = options.get("compose_project_name")
@@ -131,6 +131,9 @@ def _project_name(options: dict[str, Any], engine: Engine) -> str | None:
         wanted = os.path.realpath(folder or os.path.dirname(files[0]))
         found = [name for name in there if os.path.realpath(_labels(engine, name).get(_model.DIRECTORY, "")) == wanted]
         found = [name for name in found if name in candidates] or found
+    if not found and not folder:
+        # Files that were made elsewhere, as in a container of Portainer: the option tells where they are here.
+        found = [name for name in candidates if not system.exists(_labels(engine, name).get(_model.DIRECTORY, "/"))]
     if len(found) > 1:
         raise DiscoveryError(
             "Several compose projects on this host run authentik: %s"
