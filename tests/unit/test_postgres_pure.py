@@ -136,6 +136,46 @@ def test_archive_is_whole_only_with_both_ends(data: bytes, has_data: bool, found
         assert problem(CustomArchive(has_data), data, step) == found
 
 
+def number(value: int) -> bytes:
+    return bytes([value < 0]) + abs(value).to_bytes(4, "little")
+
+
+def string(text: str | None) -> bytes:
+    return number(-1) if text is None else number(len(text)) + text.encode()
+
+
+def custom_archive(version: int, tables: int) -> bytes:
+    """What pg_dump 13, 16 and 17 write (1.14, 1.15, 1.16): a table of contents, then a block for each table."""
+    compression = b"\2" if version >= 15 else number(1)
+    head = b"PGDMP" + bytes([1, version, 0, 4, 8, 1]) + compression + b"".join(map(number, (0, 0, 12, 24, 10, 126, 0)))
+    head += string("authentik") + string("15.18") + string("15.18") + number(2 * tables)
+    for entry in range(2 * tables):
+        head += number(256 + entry) + number(entry % 2) + string("1259") + string("0") + string("t") + string("TABLE")
+        head += number(2) + string("CREATE TABLE t ();\n") + string("") + string(None) * 4
+        head += (number(114) if version >= 16 else b"") + string("authentik") + string("false")
+        head += string("255") + string("0") + string(None) + b"\1" + bytes(8)
+    blocks = b"".join(b"\1" + number(257 + 2 * table) + string("1\tx\n") * table + number(0) for table in range(tables))
+    return head + blocks
+
+
+@pytest.mark.parametrize("version", [14, 15, 16])
+def test_an_archive_cut_anywhere_is_not_whole(version: int) -> None:
+    archive = custom_archive(version, 4)
+    for step in (1, 7, 1 << 20):
+        assert problem(CustomArchive(True), archive, step) is None
+    # Most of all where five zero bytes happen to come last, as they do all over the table of contents.
+    assert archive.count(bytes(5)) > 20
+    for end in range(len(archive)):
+        assert problem(CustomArchive(True), archive[:end], 1 << 20) is not None, end
+
+
+def test_an_archive_without_data_is_whole_with_its_contents() -> None:
+    archive = custom_archive(14, 0)
+    assert problem(CustomArchive(False), archive, 5) is None
+    assert problem(CustomArchive(True), archive, 5) == "it holds no table's data"
+    assert problem(CustomArchive(False), archive[:-1], 5) == "it ends within its table of contents"
+
+
 FINGERPRINT: dict[str, Any] = {
     "digest_formula": "f",
     "server_version": 160014,

@@ -37,6 +37,7 @@ _GUARD = r"""
 mark=$1 list=$2 word=
 echo ready $(env | sed -n 's/^\(PG[A-Z]*\)=.*/\1/p')
 read word
+rm -f "$list"
 for signal in INT TERM TERM TERM KILL KILL KILL KILL KILL KILL; do
     left=
     for file in $(grep -lsF -e "$mark" /proc/[0-9]*/environ); do
