@@ -205,6 +205,14 @@ dropped:
   type: list
   elements: str
   sample: ["authentik_new_20261124t120000z_0a1b"]
+left:
+  description:
+    - Live databases beside which nothing of this restore lies, so that they stay as they are.
+    - After a swap these are restored ones for which there was no database before.
+  returned: O(step=undo)
+  type: list
+  elements: str
+  sample: []
 cut_over_seconds:
   description: How long nobody could connect to the live name.
   returned: O(step=swap) and O(step=undo), not in check mode

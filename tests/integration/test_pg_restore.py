@@ -143,7 +143,7 @@ def test_into_a_server_that_lost_the_database(filled: Database, tmp_path: Path) 
 
     assert result["renamed"] == [[NEW, "authentik"]]
     assert oracle.differences(picture, oracle.take(server, "authentik")) == []
-    run(filled, folder, "undo")
+    assert run(filled, folder, "undo")["left"] == ["authentik"], "and that is said"
     assert server.databases() == ["authentik"], "there is nothing to put back: what was restored stays"
 
 

@@ -127,7 +127,8 @@ def test_undo_after_each_step_and_twice(filled: Database, tmp_path: Path) -> Non
     outlook = restore(filled, "undo", folder, check=True)
     assert outlook["dropped"] == [NEW]
     assert server.databases() == ["authentik", NEW], "check mode did it"
-    assert steps(filled, folder, "undo")["dropped"] == [NEW]
+    undone = steps(filled, folder, "undo")
+    assert (undone["dropped"], undone["left"]) == ([NEW], [])
     assert steps(filled, folder, "undo")["changed"] is False
     assert server.databases() == ["authentik"]
 
@@ -137,8 +138,10 @@ def test_undo_after_each_step_and_twice(filled: Database, tmp_path: Path) -> Non
     steps(filled, folder, "swap")
     assert steps(filled, folder, "swap")["changed"] is False
     filled.psql("DELETE FROM authentik_events_notification")
-    assert steps(filled, None, "undo")["changed"] is True  # type: ignore[arg-type]
-    assert steps(filled, folder, "undo")["changed"] is False
+    undone = steps(filled, None, "undo")  # type: ignore[arg-type]
+    assert (undone["changed"], undone["left"]) == (True, [])
+    again = steps(filled, folder, "undo")
+    assert (again["changed"], again["left"]) == (False, []), "it was put back before"
     assert server.databases() == ["authentik", UNDONE], "what was written after the restore is kept"
     assert oracle.differences(picture, oracle.take(server, "authentik")) == []
     assert steps(filled, folder, "undo", keep_undone=False)["dropped"] == [UNDONE]

@@ -86,19 +86,26 @@ def _swap_renames(every: Sequence[Names], databases: dict[str, Any]) -> list[tup
 def plan_of_undo(request: Request, targets: Sequence[str], keep_undone: bool) -> dict[str, Any]:
     """Return what undo would drop and rename; changes nothing."""
     with open_admin(request.settings, request.admin, [request.app_role], request.bin_dir) as admin:
-        drop, renames, _reopen = _undo_steps(request, targets, admin.databases(), keep_undone)
-    return {"changed": bool(drop or renames), "dropped": drop, "renamed": [list(pair) for pair in renames]}
+        databases = admin.databases()
+        drop, renames, _reopen = _undo_steps(request, targets, databases, keep_undone)
+    return {
+        "changed": bool(drop or renames),
+        "dropped": drop,
+        "renamed": [list(pair) for pair in renames],
+        "left": _left(request, targets, databases),
+    }
 
 
 def undo(request: Request, targets: Sequence[str], keep_undone: bool) -> dict[str, Any]:
     """Go back to the state before the restore, from whichever step it reached; again and again does no harm.
 
     :param keep_undone: what was live after the swap stays as ``<db>_undone_<id>``, else it is dropped.
-    :returns: ``changed``, ``dropped``, ``renamed`` and ``cut_over_seconds``.
+    :returns: ``changed``, ``dropped``, ``renamed``, ``left`` and ``cut_over_seconds``.
     """
     with open_admin(request.settings, request.admin, [request.app_role], request.bin_dir) as admin:
         admin.lock(targets)
-        drop, renames, reopen = _undo_steps(request, targets, admin.databases(), keep_undone)
+        databases = admin.databases()
+        drop, renames, reopen = _undo_steps(request, targets, databases, keep_undone)
         # First back in service, then tidy up.
         then = ["ALTER DATABASE %s ALLOW_CONNECTIONS true" % quote_ident(name) for name in reopen]
         seconds = _rename(admin, renames, then)
@@ -108,8 +115,18 @@ def undo(request: Request, targets: Sequence[str], keep_undone: bool) -> dict[st
         "changed": bool(drop or renames),
         "dropped": drop,
         "renamed": [list(pair) for pair in renames],
+        "left": _left(request, targets, databases),
         "cut_over_seconds": seconds,
     }
+
+
+def _left(request: Request, targets: Sequence[str], databases: dict[str, Any]) -> list[str]:
+    """Return the live databases beside which nothing of this restore lies: they stay as they are, restored or not."""
+    return [
+        names.live
+        for names in _all_names(request, targets)
+        if names.live in databases and not databases.keys() & {names.load, names.new, names.before, names.undone}
+    ]
 
 
 def _undo_steps(
