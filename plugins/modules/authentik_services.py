@@ -50,7 +50,7 @@ options:
         never comes, because the playbook was killed, the next call knows from RV(was_active) what ran before.
       - The note lies in C(/var/lib/authentik-recovery) for root, else in C(~/.local/state/authentik-recovery).
       - It counts until the next boot, which starts services of systemd again. Docker leaves alone at a boot what was
-        stopped, so for containers the note outlives it.
+        stopped, except where its restart policy is C(always), so for containers the note outlives it.
     type: bool
     default: false
   manage:

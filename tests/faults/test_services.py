@@ -280,18 +280,22 @@ def test_options_choose_the_services(host: Host, run: Run) -> None:
     assert run("stopped", units=[])["changed"] is False
 
 
-def test_without_systemd(host: Host, run: Run) -> None:
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_without_systemd(host: Host, run: Run, check_mode: bool) -> None:
     (host.root / "run/systemd/system").rmdir()
-    result = run("stopped")
+    result = run("stopped", _ansible_check_mode=check_mode)
     assert "systemd does not run on this host" in result["msg"]
     assert "manage" in result["hint"]
     assert run("stopped", server_units=[], worker_units=[], outpost_units=[])["changed"] is False
 
 
-def test_no_services_at_all(host: Host, run: Run) -> None:
+@pytest.mark.parametrize("state", ["stopped", "started"])
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_no_services_at_all(host: Host, run: Run, state: str, check_mode: bool) -> None:
     for unit in (host.root / "etc/systemd/system").iterdir():
         unit.unlink()
-    result = run("stopped")
+    result = run(state, _ansible_check_mode=check_mode)
+    assert result["failed"] is True
     assert "No systemd service of authentik was found" in result["msg"]
     assert "server_units" in result["hint"]
     assert "manage" in result["hint"]

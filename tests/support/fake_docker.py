@@ -76,14 +76,14 @@ elif verb == "logs":
     sys.stderr.write("2026-01-01T00:00:01.000000000Z there was cheese\\n")
 elif verb in STATES:
     found = load()
-    item = [item for item in found if item["Id"] == words[-1]][0]
-    name = item["Name"].lstrip("/")
-    log(verb, *(words[1:-1] + [name]))
-    time.sleep(float(get("takes", verb, name) or 0))
-    failure = get("fail", verb, name)
-    if failure is not None:
-        sys.exit(failure)
-    become(item, json.loads(get("becomes", verb, name) or "null") or STATES[verb])
+    for item in [item for item in found if item["Id"] in words]:
+        name = item["Name"].lstrip("/")
+        log(verb, *(words[1:3] if words[1] == "-t" else []), name)
+        time.sleep(float(get("takes", verb, name) or 0))
+        failure = get("fail", verb, name)
+        if failure is not None:
+            sys.exit(failure)
+        become(item, json.loads(get("becomes", verb, name) or "null") or dict(STATES[verb]))
     save(found)
 elif verb == "exec":
     name = [item["Name"].lstrip("/") for item in load() if item["Id"] == words[2]][0]

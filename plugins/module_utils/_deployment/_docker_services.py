@@ -164,12 +164,13 @@ class DockerServices:
 
     def stop(self, unit: Unit) -> None:
         """Stop the containers of a service; no restart policy starts them again."""
-        for item in self.containers(unit):
-            if state_of(item) in ("inactive", "failed", "unknown"):
-                continue
-            seconds = item["Config"].get("StopTimeout")
-            seconds = _STOP_SECONDS if seconds is None else seconds
-            self._run(unit, ["stop", "-t", "%d" % seconds, item["Id"]], seconds + _MORE_SECONDS)
+        found = [item for item in self.containers(unit) if state_of(item) not in ("inactive", "failed", "unknown")]
+        if not found:
+            return
+        limits = [item["Config"].get("StopTimeout") for item in found]
+        seconds = max(_STOP_SECONDS if limit is None else limit for limit in limits)
+        # All at once: they end at the same time.
+        self._run(unit, ["stop", "-t", "%d" % seconds, *(item["Id"] for item in found)], seconds + _MORE_SECONDS)
 
     def start(self, unit: Unit, before: str) -> None:
         """Start the containers of a service, or have Compose make and start them where it has none."""
