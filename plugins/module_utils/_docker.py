@@ -103,14 +103,26 @@ class Docker:
     def ping(self, timeout: float = 10.0) -> str:
         """Return the version of the engine.
 
-        :raises ConnectError: when it does not answer.
+        :raises ConnectError: when it does not answer, or is another program's.
         """
         try:
             done = self.run(["version", "--format", "{{.Server.Version}}"], timeout=timeout)
         except ToolError as exc:
             cause = "The Docker engine does not answer: %s" % exc.cause
             raise ConnectError(cause, "Start it", "systemctl start docker") from exc
+        if "podman" in done.stderr.lower():
+            raise ConnectError(
+                "%s is Podman's here, which is not supported yet" % self.argv[0],
+                "Install Docker, or give deployment=host for an authentik that runs as services of the host",
+            )
         return done.stdout.decode("utf-8", "replace").strip()
+
+    def address(self) -> str:
+        """Return the engine's address, such as ``unix:///var/run/docker.sock``; empty where the client tells none."""
+        if "--host" in self.argv:
+            return self.argv[self.argv.index("--host") + 1]
+        done = self.run(["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"], check=False)
+        return done.stdout.decode("utf-8", "replace").strip() if done.status == 0 else ""
 
     def containers(self, *filters: str) -> list[dict[str, Any]]:
         """Return what ``inspect`` tells of all containers, running or not, that meet all filters."""

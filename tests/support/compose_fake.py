@@ -128,11 +128,21 @@ class FakeDocker:
         self.files: dict[str, bytes] = {}
         self.asked: list[list[str]] = []
         self.answers = True
+        self.has_compose = True
+        self.host = "unix:///var/run/docker.sock"
 
     def ping(self, timeout: float = 10.0) -> str:
         if not self.answers:
             raise ConnectError("The Docker engine does not answer: SENTINEL")
         return "29.1.0"
+
+    def address(self) -> str:
+        return self.host
+
+    def compose_version(self) -> str:
+        if not self.has_compose:
+            raise ToolError("Docker Compose v2 is not installed on this host")
+        return "2.26.1"
 
     def containers(self, *_filters: str) -> list[dict[str, Any]]:
         return self.documents

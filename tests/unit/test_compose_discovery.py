@@ -720,9 +720,25 @@ def test_a_host_with_docker_but_no_authentik_is_told_what_to_give(host: Host) ->
 
 
 def test_an_engine_of_another_machine_is_refused(host: Host) -> None:
-    host.fake.argv = ("/usr/bin/docker", "--host", "ssh://root@elsewhere")  # type: ignore[assignment]
+    host.fake.host = "ssh://root@elsewhere"
     with pytest.raises(InputError, match="another machine"):
         host.find(docker_host="ssh://root@elsewhere")
+
+
+def test_compose_before_version_2_is_an_error_where_files_have_to_be_read(host: Host) -> None:
+    host.up(project(official("2025.12.4")))
+    host.fake.has_compose = False
+    with pytest.raises(ToolError, match="Compose v2 is not installed"):
+        host.find("2025.12.4")
+
+
+def test_directories_that_compose_has_yet_to_make_are_known(host: Host) -> None:
+    host.lay_down(project(official("2025.12.4")))
+    for name in ("data", "certs", "custom-templates"):
+        (host.path / DIRECTORY.lstrip("/") / name).rmdir()
+    found = host.find(compose_project_directory=DIRECTORY)
+    assert directories(found) == here("certs", "custom-templates", "data")
+    assert found.missing == ()
 
 
 def test_nothing_that_is_described_or_said_holds_a_secret(host: Host) -> None:

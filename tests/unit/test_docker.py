@@ -89,6 +89,18 @@ def test_an_engine_that_hangs_does_not_hang_the_discovery(client: Path) -> None:
         Docker().ping(timeout=0.5)
 
 
+def test_podman_under_the_name_of_docker_is_told(client: Path) -> None:
+    script(client, "echo 'Emulate Docker CLI using podman.' >&2; echo 4.9.3\n")
+    with pytest.raises(ConnectError, match="Podman's here, which is not supported yet"):
+        Docker().ping()
+
+
+def test_the_address_of_the_engine(client: Path) -> None:
+    script(client, "echo ssh://elsewhere\n")
+    assert Docker().address() == "ssh://elsewhere"
+    assert Docker("unix:///x").address() == "unix:///x"
+
+
 def test_another_failure_carries_the_last_words(client: Path) -> None:
     script(client, "echo 'Error: disk is on fire' >&2; exit 5\n")
     with pytest.raises(ToolError, match="exit status 5: Error: disk is on fire"):

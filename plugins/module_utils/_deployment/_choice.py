@@ -141,10 +141,9 @@ def _refuse_remote(docker: Docker) -> None:
 
     :raises InputError: naming its address.
     """
-    if "--host" in docker.argv:
-        address = docker.argv[docker.argv.index("--host") + 1]
-        if address.startswith(("ssh://", "tcp://", "http://", "https://")):
-            raise InputError(
-                "The Docker engine %s is another machine's, as far as its address tells" % address,
-                "Run the task on the machine that runs the engine, and name its socket with docker_host (unix://...)",
-            )
+    address = docker.address()
+    if address.startswith(("ssh://", "tcp://", "http://", "https://")):
+        raise InputError(
+            "The Docker engine %s is another machine's, as far as its address tells" % address,
+            "Run the task on the machine that runs the engine, and name its socket with docker_host (unix://...)",
+        )

@@ -322,6 +322,7 @@ class ComposeDiscovery(Facts):
         files.add_compose_files(self.plan.files)
         files.add("env", self.plan.env_files)
         if self._files_known:
+            self.engine.docker.compose_version()
             try:
                 files.add_raw_config(read_config(self.engine.docker, self.plan, interpolate=False))
             except RecoveryError as exc:

@@ -172,6 +172,11 @@ class FileList:
                     for path in found
                     if required and not self._system.exists(path)
                 ]
+            if (service or {}).get("build"):
+                self.notes.append(
+                    "The image of service %s is built from files of its own, which are not saved: extra_paths may name "
+                    "their directory" % name
+                )
         for kind in ("secrets", "configs"):
             for name, item in sorted((raw.get(kind) or {}).items()):
                 if (item or {}).get("file"):

@@ -115,7 +115,8 @@ class Finder:
         host = service.host_path(path)
         if mount.problem or host is None:
             self._unusable(component, option, mount)
-        elif not self._around.system.is_dir(host):
+        elif not self._around.system.is_dir(host) and (mount.volume or self._around.system.exists(host)):
+            # A directory that is bound and not there is made with the container.
             self._unusable(component, option, mount, "%s is no directory that can be read here" % host)
         else:
             self._append(component, host, "%s, mount %s" % (service.what, path))
