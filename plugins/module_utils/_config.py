@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySink
-    from ansible_collections.authentik_ops.recovery.plugins.module_utils._spool import SpoolSink
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._spool_sink import SpoolSink
 
 ALGORITHM = "pbkdf2_hmac_sha256"
 ITERATIONS = 600_000

@@ -15,7 +15,12 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _files, _manifest, _spool
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import (
+    _files,
+    _manifest,
+    _spool_sink,
+    _spool_source,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment import _discover
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     InputError,
@@ -155,7 +160,7 @@ class Context:
             self.warn(warning)
         return instance
 
-    def sink(self) -> _files.DirectorySink | _spool.SpoolSink:
+    def sink(self) -> _files.DirectorySink | _spool_sink.SpoolSink:
         """Return where a producer's artifacts go: the spool of its action plugin, or the folder ``dest``.
 
         :raises InputError: unless exactly one is given.
@@ -164,17 +169,17 @@ class Context:
         if bool(spool) == bool(dest):
             raise InputError("Exactly one of dest and backup_set has to be given")
         if spool:
-            return _spool.SpoolSink(spool["path"], spool["chunk_size"], spool["window"])
+            return _spool_sink.SpoolSink(spool["path"], spool["chunk_size"], spool["window"])
         return _files.DirectorySink(dest)
 
-    def source(self) -> _files.DirectorySource | _spool.SpoolSource:
+    def source(self) -> _files.DirectorySource | _spool_source.SpoolSource:
         """Return where a consumer's artifacts come from: the spool of its action plugin, or the folder ``src``.
 
         :raises InputError: unless exactly one is given.
         """
         artifacts = self.manifest()["artifacts"]
         if self.params["spool"]:
-            return _spool.SpoolSource(self.params["spool"]["path"], artifacts)
+            return _spool_source.SpoolSource(self.params["spool"]["path"], artifacts)
         return _files.DirectorySource(self.params["src"], artifacts)
 
     def manifest(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySink
-    from ansible_collections.authentik_ops.recovery.plugins.module_utils._spool import SpoolSink
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._spool_sink import SpoolSink
 
 DIRECTORIES = ("media", "data", "certs", "custom-templates", "blueprints")
 #: Without these an instance that keeps its uploads in files is not whole.

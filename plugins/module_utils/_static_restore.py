@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySource
-    from ansible_collections.authentik_ops.recovery.plugins.module_utils._spool import SpoolSource
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._spool_source import SpoolSource
 
 #: What a file, directory or link costs on disk besides its content.
 _OVERHEAD = 4096

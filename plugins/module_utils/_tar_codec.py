@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import IO, Any
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySource
-    from ansible_collections.authentik_ops.recovery.plugins.module_utils._spool import SpoolSource
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._spool_source import SpoolSource
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._tar import Readable, Writable
 
 CHUNK = 256 * 1024

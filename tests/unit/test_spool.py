@@ -20,7 +20,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _spool
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import (
+    _spool_sink,
+    _spool_source,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     IntegrityError,
     RecoveryError,
@@ -146,7 +149,7 @@ SIZES = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 10 * CHUNK, 12 * CHUNK + 345]
 
 def test_artifacts_of_every_size_arrive_equal_and_the_spool_stays_within_its_window(bench: Bench) -> None:
     def produce() -> None:
-        sink = _spool.SpoolSink(str(bench.path), CHUNK, WINDOW)
+        sink = _spool_sink.SpoolSink(str(bench.path), CHUNK, WINDOW)
         for number, size in enumerate(SIZES):
             data = content(size, number)
             with sink.artifact("many/%d.bin" % number) as out:
@@ -166,7 +169,7 @@ def test_artifacts_of_every_size_arrive_equal_and_the_spool_stays_within_its_win
 
 
 def test_chunks_can_be_read_by_the_connecting_user_only(bench: Bench) -> None:
-    sink = _spool.SpoolSink(str(bench.path), CHUNK, WINDOW)
+    sink = _spool_sink.SpoolSink(str(bench.path), CHUNK, WINDOW)
     with sink.artifact("a/b") as out:
         out.write(content(2 * CHUNK))
         for name in ("000001", "000002", "state.json"):
@@ -178,7 +181,7 @@ def test_chunks_can_be_read_by_the_connecting_user_only(bench: Bench) -> None:
 
 def test_a_discarded_artifact_leaves_no_trace_and_can_be_made_again(bench: Bench) -> None:
     def produce() -> None:
-        sink = _spool.SpoolSink(str(bench.path), CHUNK, WINDOW)
+        sink = _spool_sink.SpoolSink(str(bench.path), CHUNK, WINDOW)
         for attempt in range(3):
             with contextlib.suppress(KeyError), sink.artifact("static/media.tar") as out:
                 out.write(content(5 * CHUNK + 17, attempt))
@@ -207,7 +210,7 @@ def test_a_chunk_that_arrives_altered_is_refused_and_nothing_is_visible(bench: B
             Path(path).write_bytes(data[:-1] if how == "truncate" else data + b"x" * (how == "extend"))
 
     def produce() -> None:
-        sink = _spool.SpoolSink(str(bench.path), CHUNK, WINDOW)
+        sink = _spool_sink.SpoolSink(str(bench.path), CHUNK, WINDOW)
         with sink.artifact("postgresql/a.dump") as out:
             out.write(content(8 * CHUNK))
         sink.close()
@@ -228,7 +231,7 @@ def test_a_chunk_that_arrives_altered_is_refused_and_nothing_is_visible(bench: B
 def test_a_producer_gives_up_and_clears_the_spool_when_the_controller_is_silent(bench: Bench) -> None:
     def produce() -> None:
         (bench.path / "lease").write_text("1\n")
-        sink = _spool.SpoolSink(str(bench.path), CHUNK, 1)
+        sink = _spool_sink.SpoolSink(str(bench.path), CHUNK, 1)
         with sink.artifact("a/b") as out:
             out.write(content(5 * CHUNK))
 
@@ -242,7 +245,7 @@ def test_a_producer_gives_up_and_clears_the_spool_when_the_controller_is_silent(
 def test_a_consumer_gives_up_too(bench: Bench) -> None:
     def consume() -> None:
         (bench.path / "lease").write_text("1\n")
-        source = _spool.SpoolSource(str(bench.path), [{"path": "a/b", "size": 1, "sha256": "0" * 64}])
+        source = _spool_source.SpoolSource(str(bench.path), [{"path": "a/b", "size": 1, "sha256": "0" * 64}])
         with source.artifact("a/b") as inp:
             inp.read(1)
 
@@ -252,7 +255,7 @@ def test_a_consumer_gives_up_too(bench: Bench) -> None:
 
 
 def test_a_full_spool_names_the_options(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    sink = _spool.SpoolSink(str(bench.path), CHUNK, WINDOW)
+    sink = _spool_sink.SpoolSink(str(bench.path), CHUNK, WINDOW)
 
     class Full:
         def write(self, data: bytes) -> int:
@@ -272,7 +275,7 @@ def test_a_full_spool_names_the_options(bench: Bench, monkeypatch: pytest.Monkey
 
 def test_a_spool_of_another_user_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RecoveryError, match="become root"):
-        _spool.SpoolSink(str(tmp_path / "absent"), CHUNK, WINDOW)
+        _spool_sink.SpoolSink(str(tmp_path / "absent"), CHUNK, WINDOW)
 
 
 def test_a_consumer_reads_in_its_own_order_in_part_and_again(bench: Bench) -> None:
@@ -280,7 +283,7 @@ def test_a_consumer_reads_in_its_own_order_in_part_and_again(bench: Bench) -> No
     artifacts = [stored(bench, path, data) for path, data in blobs.items()]
     big = "many/%d.bin" % (len(SIZES) - 1)
 
-    def read(source: _spool.SpoolSource, path: str) -> bytes:
+    def read(source: _spool_source.SpoolSource, path: str) -> bytes:
         with source.artifact(path) as inp:
             parts = []
             while data := inp.read(3333):
@@ -288,7 +291,7 @@ def test_a_consumer_reads_in_its_own_order_in_part_and_again(bench: Bench) -> No
             return b"".join(parts)
 
     def consume() -> dict[str, bytes]:
-        source = _spool.SpoolSource(str(bench.path), artifacts)
+        source = _spool_source.SpoolSource(str(bench.path), artifacts)
         with contextlib.suppress(KeyError), source.artifact(big) as inp:
             assert inp.read(5) == blobs[big][:5]
             raise KeyError("enough")
@@ -319,7 +322,7 @@ def test_a_fed_chunk_that_arrives_altered_is_refused(bench: Bench) -> None:
             Path(path).write_bytes(data)
 
     def consume() -> None:
-        source = _spool.SpoolSource(str(bench.path), [artifact])
+        source = _spool_source.SpoolSource(str(bench.path), [artifact])
         with source.artifact("a/b") as inp:
             inp.drain()
 
@@ -339,7 +342,7 @@ def test_an_artifact_damaged_in_the_store_stops_the_transfer(bench: Bench, how: 
     (bench.store / "a" / "b").write_bytes(data if how == "flip" else data[: 3 * CHUNK])
 
     def consume() -> None:
-        source = _spool.SpoolSource(str(bench.path), [artifact])
+        source = _spool_source.SpoolSource(str(bench.path), [artifact])
         with source.artifact("a/b") as inp:
             inp.drain()
 

@@ -7,82 +7,21 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
-import resource
-import socket
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     InputError,
     IntegrityError,
-    SpaceError,
 )
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySink, DirectorySource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _partial
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PartialSet, process_start
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import BackupSet, DirectoryStore
-
-NOW = datetime.datetime(2026, 11, 22, 3, 15, tzinfo=datetime.UTC)
-BLOBS = {"postgresql/authentik.dump": b"d" * 300000, "static/media.tar.zst": b"m" * 5000}
-
-
-def entry(path: str, out: Any, component: str) -> dict[str, Any]:
-    return {
-        "path": path,
-        "component": component,
-        "size": out.size,
-        "sha256": out.sha256,
-        "plain_size": out.size,
-        "plain_sha256": out.sha256,
-        "compression": "none",
-        "encryption": "none",
-        "linked_from": None,
-        "tool": None,
-        "seconds": 1,
-        "bytes_per_second": 1,
-    }
-
-
-def fill(partial: PartialSet, blobs: dict[str, bytes]) -> list[dict[str, Any]]:
-    artifacts = []
-    for path, data in blobs.items():
-        component = "postgresql" if path.startswith("postgresql") else "media"
-        with partial.sink().artifact(path) as out:
-            out.write(data)
-        artifacts.append(entry(path, out, component))
-        partial.save_record({"component": component, "artifacts": [{"path": path}]}, artifacts[-1:])
-    return artifacts
-
-
-def manifest_of(partial: PartialSet, artifacts: list[dict[str, Any]]) -> dict[str, Any]:
-    return _manifest.build(
-        partial.set_id,
-        {"name": "sso", "deployment": "host"},
-        partial.started,
-        NOW,
-        {"collection": "1.0.0", "ansible_core": "2.19.0"},
-        artifacts,
-        {name: saved["record"] for name, saved in partial.records().items()},
-    )
-
-
-def publish(store: DirectoryStore, blobs: dict[str, bytes] | None = None, now: datetime.datetime = NOW) -> BackupSet:
-    partial = store.open(now, os.urandom(2), os.getpid())
-    artifacts = fill(partial, blobs or BLOBS)
-    return store.publish(partial, manifest_of(partial, artifacts), now)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> DirectoryStore:
-    return DirectoryStore(str(tmp_path / "store"), "sso")
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+from tests.support.store import BLOBS, NOW, fill, manifest_of, publish
 
 
 def test_a_published_set_is_private_read_only_and_verifiable_by_hand(store: DirectoryStore) -> None:
@@ -120,42 +59,6 @@ def test_an_unfinished_set_is_reported_but_never_a_set(store: DirectoryStore) ->
     ]
     with pytest.raises(InputError, match="being written"):
         store.get("latest")
-
-
-def test_a_dead_run_is_cleared_by_the_next_and_a_living_one_is_not(store: DirectoryStore) -> None:
-    ended = subprocess.Popen(["sleep", "60"])
-    dead = store.open(NOW, b"\x01\x01", ended.pid)
-    fill(dead, BLOBS)
-    ended.kill()
-    ended.wait()
-    living = store.open(NOW, b"\x02\x02", os.getpid())
-    again = store.open(NOW, b"\x03\x03", os.getpid())
-    assert sorted(os.listdir(store.path)) == sorted([living.set_id + ".partial", again.set_id + ".partial"])
-
-
-def test_a_process_that_reuses_the_number_is_not_the_owner(store: DirectoryStore) -> None:
-    partial = store.open(NOW, b"\x01\x01", os.getpid())
-    owner = Path(partial.path) / ".owner.json"
-    owner.write_text(json.dumps({**json.loads(owner.read_text()), "start": "1"}))
-    assert not partial.alive()
-
-
-def test_a_set_that_another_run_is_publishing_is_not_cleared(store: DirectoryStore) -> None:
-    partial = store.open(NOW, b"\x00\x01", os.getpid())
-    partial.drop_working_files()
-    assert store.clear_dead() == []
-    os.utime(partial.path, (0, 0))
-    assert store.clear_dead() == [os.path.basename(partial.path)]
-
-
-@pytest.mark.parametrize(("age", "alive"), [(3600, True), (25 * 3600, False)])
-def test_another_machines_set_is_dead_only_after_a_day_of_silence(store: DirectoryStore, age: int, alive: bool) -> None:
-    partial = store.open(NOW, b"\x01\x01", os.getpid())
-    owner = Path(partial.path) / ".owner.json"
-    owner.write_text(json.dumps({**json.loads(owner.read_text()), "host": socket.gethostname() + "-other"}))
-    beat = owner.stat().st_mtime - age
-    os.utime(owner, (beat, beat))
-    assert partial.alive() is alive
 
 
 def test_ids_go_on_when_the_clock_goes_back(store: DirectoryStore) -> None:
@@ -340,69 +243,3 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert str(locked / "store") in said
     assert "Permission denied" in said
     assert "owner and mode" in said
-
-
-def test_a_full_store_is_a_space_error_and_leaves_nothing(tmp_path: Path) -> None:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    sink = DirectorySink(str(tmp_path / "store"))
-    # Python ignores SIGXFSZ: the write fails, as it does where the disk is full.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100000, before[1]))
-    try:
-        with pytest.raises(SpaceError, match=r"authentik\.dump") as caught, sink.artifact("pg/authentik.dump") as out:
-            out.write(b"x" * 200000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert "df -h" in str(caught.value)
-    assert os.listdir(tmp_path / "store" / "pg") == []
-
-
-def test_a_writer_that_was_killed_is_cleared_by_the_next_of_that_name(tmp_path: Path) -> None:
-    abandoned = tmp_path / "pg" / ".a.dump.abcd.partial"
-    abandoned.parent.mkdir()
-    abandoned.write_bytes(b"half")
-    sink = DirectorySink(str(tmp_path))
-    with sink.artifact("pg/a.dump") as out:
-        living = [name for name in os.listdir(tmp_path / "pg") if name != abandoned.name]
-        assert not abandoned.exists()
-        out.write(b"one")
-        with sink.artifact("pg/a.dump") as second:
-            second.write(b"two")
-        assert living[0] in os.listdir(tmp_path / "pg")
-    assert (tmp_path / "pg" / "a.dump").read_bytes() == b"one"
-    assert os.listdir(tmp_path / "pg") == ["a.dump"]
-
-
-def test_a_source_reads_to_the_end_even_when_its_reader_does_not(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "b").write_bytes(b"x" * 99 + b"!")
-    record = {"path": "a/b", "size": 100, "sha256": "5" * 64}
-    with (
-        pytest.raises(IntegrityError, match=r"5{64} was recorded"),
-        DirectorySource(str(tmp_path), [record]).artifact("a/b") as inp,
-    ):
-        assert inp.read(10) == b"x" * 10
-    with (
-        pytest.raises(InputError, match="holds no artifact a/c"),
-        DirectorySource(str(tmp_path), [record]).artifact("a/c"),
-    ):
-        pass
-
-
-def test_a_source_follows_no_trick(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    os.mkfifo(tmp_path / "a" / "b")
-    (tmp_path / "a" / "c").mkdir()
-    for name in ("a/b", "a/c"):
-        record = {"path": name, "size": 0, "sha256": "0" * 64}
-        with pytest.raises((IntegrityError, InputError)), DirectorySource(str(tmp_path), [record]).artifact(name):
-            pass
-
-
-def test_a_dead_process_that_nobody_reaped_does_not_run() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    assert process_start(child.pid) != ""
-    child.kill()
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert process_start(child.pid) == "", "its unfinished set would never be cleared"
-    child.communicate()
-    assert process_start(child.pid) == ""
