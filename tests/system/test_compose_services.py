@@ -34,7 +34,7 @@ FILE = """\
 name: sign-in
 services:
   db:
-    image: docker.io/library/postgres:15-alpine
+    image: docker.io/library/postgres:${DB_TAG:-15-alpine}
     restart: always
     environment:
       POSTGRES_PASSWORD: ${PG_PASS-}
@@ -230,10 +230,12 @@ def test_what_is_there_stays(site: Site, up: Run) -> None:
     # A file that was edited since is the operator's to apply.
     text = (site.folder / "compose.yml").read_text()
     (site.folder / "compose.yml").write_text(text.replace("POSTGRES_USER:", "OTHER: x\n      POSTGRES_USER:"))
+    site.set(PG_PASS + "DB_TAG=16-alpine\n")
     site.run("rm", "--force", "jobs")
     assert up()["created"]["services"] == ["jobs"]
     assert site.ids("db")[0] in ids
     (site.folder / "compose.yml").write_text(text)
+    site.set(PG_PASS)
 
 
 def test_the_server_first_and_the_outpost_last(site: Site, services: Run) -> None:
