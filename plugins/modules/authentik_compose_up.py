@@ -66,10 +66,10 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Bring up the database of a project that was laid down on an empty host
+- name: Bring up the database of a project that was laid down on an empty host, with the record of config in the set
   authentik_ops.recovery.authentik_compose_up:
     compose_project_directory: /opt/authentik
-    images: "{{ manifest.instance.compose.images }}"
+    images: "{{ record.compose.images }}"
 
 - name: Start the database again after it was stopped
   authentik_ops.recovery.authentik_compose_up:
