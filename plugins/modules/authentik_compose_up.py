@@ -97,7 +97,7 @@ started:
 services:
   description:
     - The services that hold data, with their state before and after, in systemd's words or V(absent).
-    - RV(services[].ready_seconds) is how long each was waited for. None in check mode.
+    - C(ready_seconds) is how long each was waited for. None in check mode.
   returned: success
   type: list
   elements: dict
