@@ -78,6 +78,7 @@ options:
     description:
       - authentik's configuration files, read in this order; later values win. Shell patterns are allowed, and are
         sorted within themselves. A file that does not exist is passed over.
+      - In a compose project these are paths in the containers of server and worker.
     type: list
     elements: path
     default:
@@ -86,7 +87,8 @@ options:
   env_files:
     description:
       - Environment files in systemd's syntax that hold C(AUTHENTIK_*) variables, for an instance whose environment
-        does not come from systemd units. Later files win, and all of them win over the units' environment.
+        does not come from systemd units. Later files win, and all of them win over the environment of units and
+        containers.
     type: list
     elements: path
     default: []
@@ -184,6 +186,7 @@ options:
       - When not given, and the server is reached over a Unix socket without a password, it is the user of the
         authentik server's unit, or C(postgres) where that user does not exist.
       - An empty string means the user that the module runs as.
+      - Does not fit a database in a container, whose programs run in there.
     type: str
   postgresql_bin_dir:
     description:

@@ -11,9 +11,13 @@ module: authentik_info
 short_description: Describe the authentik instance on a host
 version_added: "1.0.0"
 description:
-  - Finds the authentik instance that runs as services of the host and describes it, without secrets.
-  - Follows authentik's own order of configuration. These are the YAML files, then the environment that systemd gives to
-    the services, with C(env://) and C(file://) values resolved.
+  - Finds the authentik instance that runs on the host and describes it, without secrets. It runs as services of the
+    host, or as a Docker Compose project.
+  - Follows authentik's own order of configuration. These are the YAML files, then the environment that systemd or the
+    container engine gives to the services, with C(env://) and C(file://) values resolved.
+  - Services of a compose project are recognised by image and command, its database and Redis by the hosts that
+    authentik's settings name, directories by their mounts. Names of services do not count. The containers that exist
+    are described as they run. The compose files tell of services that have no container.
   - Whatever is found can be overridden by an option. What could not be found is listed together with the option that
     supplies it.
   - All other modules of this collection that work on an instance find it in the same way.
@@ -35,6 +39,14 @@ EXAMPLES = r"""
     that: authentik.missing | length == 0
     fail_msg: "{{ authentik.missing }}"
 
+- name: Find one of several compose projects
+  authentik_ops.recovery.authentik_info:
+    compose_project_name: authentik
+
+- name: Find a compose project that is down
+  authentik_ops.recovery.authentik_info:
+    compose_project_directory: /opt/authentik
+
 - name: Find an instance whose environment does not come from systemd units
   authentik_ops.recovery.authentik_info:
     env_files:
@@ -44,10 +56,31 @@ EXAMPLES = r"""
 
 RETURN = r"""
 deployment:
-  description: How the instance runs. V(host) means services of the host.
+  description: How the instance runs. V(host) means services of the host, V(compose) a Docker Compose project.
   returned: always
   type: str
-  sample: host
+  sample: compose
+compose:
+  description:
+    - The Docker Compose project. None for services of the host.
+    - RV(ignore:postgresql_service) and RV(ignore:redis_service) are empty for servers outside the project.
+    - RV(ignore:images) holds the image of every service as the project names it, with the engine's id of it and its
+      names in registries.
+  returned: always
+  type: dict
+  sample:
+    name: authentik
+    directory: /opt/authentik
+    files: [/opt/authentik/compose.yml]
+    env_files: [/opt/authentik/.env]
+    profiles: []
+    postgresql_service: postgresql
+    redis_service: ""
+    images:
+      - service: server
+        reference: ghcr.io/goauthentik/server:2025.12.4
+        id: sha256:0b1f8c5e8e0a0c6f5a3f0d3e7d9c8b7a6f5e4d3c2b1a09f8e7d6c5b4a3928170
+        digests: ["ghcr.io/goauthentik/server@sha256:5e1c8e4f1f0d3c2b1a09f8e7d6c5b4a39281706f5e4d3c2b1a09f8e7d6c5b4a3"]
 version:
   description:
     - The version of authentik that ran last (key V(value)) and where it was read (key V(source)). None when not found.
@@ -64,7 +97,8 @@ train:
   sample: "2025.12"
 installed_version:
   description:
-    - The version of the code on this host, in the form of RV(version), or none when not found.
+    - The version of the code on this host, in the form of RV(version), or none when not found. For a compose project
+      that of the server's image.
     - Restores compare it with the version of the set.
   returned: always
   type: dict
@@ -72,7 +106,10 @@ installed_version:
     value: 2025.12.6
     source: /opt/authentik/authentik/__init__.py
 postgresql:
-  description: How the database is reached. None when not found.
+  description:
+    - How the database is reached. None when not found.
+    - RV(ignore:container) is the container in which the PostgreSQL programs are run. RV(ignore:host) is empty then,
+      which means the database's own socket. None where they run on the host.
   returned: always
   type: dict
   sample:
@@ -88,6 +125,7 @@ postgresql:
     sslkey: null
     run_as: null
     default_schema: public
+    container: null
 redis:
   description:
     - How Redis is reached. None for an instance without Redis.
@@ -106,7 +144,11 @@ redis:
     tls_ca_cert: null
     socket: null
 directories:
-  description: The instance's directories, each with where its path was learnt from.
+  description:
+    - The instance's directories, each with where its path was learnt from.
+    - For a compose project RV(ignore:path) is what is mounted, a directory of the host or that of a volume. What is
+      mounted by itself below one of authentik's directories is a component of its own, such as
+      V(extra-blueprints-custom).
   returned: always
   type: list
   elements: dict
@@ -120,7 +162,10 @@ storage_backend:
   type: str
   sample: file
 units:
-  description: The systemd services. RV(ignore:active) is none where systemd does not run.
+  description:
+    - The systemd services. RV(ignore:active) is none where systemd does not run.
+    - For a compose project its services that run authentik, and containers of outposts by their names.
+      RV(ignore:path) is empty then.
   returned: always
   type: list
   elements: dict
@@ -130,7 +175,7 @@ units:
       path: /etc/systemd/system/authentik-server.service
       active: true
 config_files:
-  description: The files that the configuration is made of.
+  description: The files that the configuration is made of, by their paths on the host.
   returned: always
   type: list
   elements: dict
@@ -148,7 +193,9 @@ listen_http:
   type: str
   sample: 0.0.0.0:9000
 health_url:
-  description: The URL on the host that tells whether the server is ready.
+  description:
+    - The URL on the host that tells whether the server is ready. Empty for a compose project that publishes no port for
+      it, whose container is asked by its address.
   returned: always
   type: str
   sample: http://127.0.0.1:9000/-/health/ready/
