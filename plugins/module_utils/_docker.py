@@ -14,7 +14,11 @@ import re
 import tarfile
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _process
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import ConnectError, ToolError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
+    ConnectError,
+    IntegrityError,
+    ToolError,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -154,7 +158,7 @@ class Docker:
 
         Nothing is run in the container. None are returned where there is nothing at *path*.
 
-        :param limit: bytes in all, beyond which ToolError is raised.
+        :param limit: bytes in all, beyond which IntegrityError is raised.
         """
         argv = [*self.argv, "cp", "--follow-link", "%s:%s" % (container, path), "-"]
         found: dict[str, bytes] = {}
@@ -168,7 +172,9 @@ class Docker:
                         left -= member.size
                         stream = archive.extractfile(member)
                         if stream is None or left < 0:
-                            raise ToolError("%s in container %s holds more than %d bytes" % (path, container, limit))
+                            raise IntegrityError(
+                                "%s in container %s holds more than %d bytes" % (path, container, limit)
+                            )
                         below = member.name.partition("/")[2]
                         found[path.rstrip("/") + ("/" + below if below else "")] = stream.read()
             except tarfile.ReadError as exc:

@@ -436,6 +436,8 @@ def test_files_in_a_layer_that_the_engine_does_not_show_are_missing_not_forgotte
     host.up(project(volume_with_link(host)))
     for document in host.fake.documents:
         document["GraphDriver"] = {"Name": "overlayfs", "Data": None}
+    assert missing(host.find("2025.12.4")) == []
+    host.fake.files["/media/public/icon.png"] = b"x"
     found = host.find("2025.12.4")
     assert missing(found) == ["directories.media"]
     assert any("lost with the container" in text for text in found.warnings)
@@ -546,6 +548,23 @@ def test_where_the_server_is_asked_whether_it_is_ready(
     assert (found.compose.server_port, found.compose.server_path) == (
         (9100, "/sso/-/health/ready/") if settings else (9000, "/-/health/ready/")
     )
+
+
+def test_the_port_of_a_server_in_the_network_of_another_container(host: Host) -> None:
+    services = official("2025.2.4")
+    ports = services["server"].pop("ports")
+    services["vpn"] = {"image": "gluetun:1", "ports": ports}
+    config = project(services)
+    host.up(config)
+    vpn = next(item for item in host.fake.documents if item["Name"] == "/authentik-vpn-1")
+    server = next(item for item in host.fake.documents if item["Name"] == "/authentik-server-1")
+    server["HostConfig"]["NetworkMode"] = "container:" + vpn["Id"]
+    server["NetworkSettings"]["Networks"] = {}
+    found = host.find("2025.2.4")
+    assert found.health_url == "http://127.0.0.1:9000/-/health/ready/"
+    assert found.require_postgresql().container.name == "authentik-postgresql-1"  # type: ignore[union-attr]
+    assert found.redis is not None
+    assert found.redis.host.startswith("172.18.0.")
 
 
 def test_outposts_are_found_by_their_label_and_in_the_project(host: Host) -> None:

@@ -16,7 +16,11 @@ import pytest
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _docker
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import Container
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._docker import Docker
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import ConnectError, ToolError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
+    ConnectError,
+    IntegrityError,
+    ToolError,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._process import Completed
 
 CONTAINER = Container(("/usr/bin/docker", "--host", "unix:///x"), "4f5e", "ak-postgresql-1")
@@ -188,7 +192,7 @@ def test_no_file_in_a_container_is_none_but_a_failure_is_one(client: Path) -> No
 def test_a_huge_file_of_a_container_is_not_read_into_memory(client: Path) -> None:
     (client.parent / "tar").write_bytes(tar_of({"big": b"x" * 5000}))
     script(client, 'exec cat "${0%/*}/tar"\n')
-    with pytest.raises(ToolError, match="more than 1000 bytes"):
+    with pytest.raises(IntegrityError, match="more than 1000 bytes"):
         Docker().read_files("4f5e", "/big", limit=1000)
 
 

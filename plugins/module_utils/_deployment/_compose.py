@@ -32,6 +32,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._facts import Facts
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._host import listen_address
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import (
+    ConfigFile,
     Image,
     Instance,
     Missing,
@@ -123,7 +124,14 @@ class ComposeDiscovery(Facts):
         redis = redis_of(self, server_service, server.configuration, version["value"] if version else None)
         code = installed or version
         finder = Finder(
-            Around(self.system, self.options, code["value"] if code else None, server_service, worker_service)
+            Around(
+                self.system,
+                self.options,
+                code["value"] if code else None,
+                server_service,
+                worker_service,
+                server.files.holds_any,
+            )
         )
         places = finder.run(server.configuration, worker.configuration)
         self.sources.update(places.sources)
@@ -317,7 +325,7 @@ class ComposeDiscovery(Facts):
             for item in sorted(self.services, key=lambda item: item.name)
         )
 
-    def _config_files(self, processes: list[_Process], singles: list[str], tls: list[str]) -> Any:
+    def _config_files(self, processes: list[_Process], singles: list[str], tls: list[str]) -> tuple[ConfigFile, ...]:
         files = FileList(self.system, self.plan.directory)
         files.add_compose_files(self.plan.files)
         files.add("env", self.plan.env_files)
@@ -366,7 +374,8 @@ class ComposeDiscovery(Facts):
         self.plan = replace(self.plan, server_port=parts.port or 9000, server_path=parts.path)
         if server.network_mode == "host":
             return listen, url
-        for port in server.ports:
+        namespace = [server, *_roles.shared_namespace(server, self.everything())]
+        for port in [port for item in namespace for port in item.ports]:
             if port.inside == self.plan.server_port:
                 address = "127.0.0.1" if port.address in _ANY_ADDRESS else port.address
                 address = "[%s]" % address if ":" in address else address

@@ -171,9 +171,11 @@ def _redis_host(look: ComposeDiscovery, target: Target, named: str) -> str:
     look.sources["redis.host"] = "address of %s" % service.what
     if service.network_mode == "host":
         return "127.0.0.1"
-    if not service.address:
+    namespace = [service, *_roles.shared_namespace(service, look.everything())]
+    address = next((item.address for item in namespace if item.address), "")
+    if not address:
         look.warnings.append(
             "Redis is %s, which %s: it has no address by which it could be reached"
             % (service.what, "does not run" if service.ids else "has no container now")
         )
-    return service.address or named
+    return address or named

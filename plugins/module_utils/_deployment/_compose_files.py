@@ -14,7 +14,11 @@ import re
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment import _yaml
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import ConfigFile
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import DiscoveryError, InputError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
+    DiscoveryError,
+    InputError,
+    IntegrityError,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +64,15 @@ class ContainerFiles:
             raise DiscoveryError(
                 "%s in %s is not UTF-8 text (byte %d)" % (path, self._service.what, exc.start)
             ) from None
+
+    def holds_any(self, path: str) -> bool:
+        """Tell whether there are files at *path* in the container itself."""
+        if not self._service.ids:
+            return False
+        try:
+            return bool(self._docker.read_files(self._service.ids[0], path))
+        except IntegrityError:
+            return True  # too many to be read
 
     def matches(self, pattern: str) -> list[str]:
         """Return the sorted paths that a shell pattern matches; in the last part of the path only."""

@@ -180,7 +180,7 @@ def from_container(document: Mapping[str, Any], volumes: Documents) -> Service:
         exposed=_exposed(config),
         working_dir=config.get("WorkingDir") or "/",
         labels=labels,
-        upper_dir=(driver.get("Data") or {}).get("UpperDir") or "" if driver.get("Name") == "overlay2" else "",
+        upper_dir=(driver.get("Data") or {}).get("UpperDir") or "",
         created=document.get("Created") or "",
     )
 

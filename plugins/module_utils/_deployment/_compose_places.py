@@ -19,7 +19,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Callable
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._compose_model import (
         Mount,
@@ -42,6 +42,7 @@ class Around:
     """What the paths in the configuration depend on.
 
     :param version: the version of the code, since it decides which paths are used.
+    :param holds_files: tells whether there are files at a path in the server's container.
     """
 
     system: System
@@ -49,6 +50,7 @@ class Around:
     version: str | None
     server: Service
     worker: Service
+    holds_files: Callable[[str], bool]
 
 
 class Finder:
@@ -259,24 +261,24 @@ class Finder:
             server.container,
             other or path,
         )
-        if not server.upper_dir:
-            problem = "uploaded files in %s of container %s are in no mount, and this engine does not tell where"
-            self.places.warnings.append(
-                "media: %s. They are lost with the container. %s" % (problem % (path, server.container), advice)
+        if server.upper_dir:
+            for candidate in filter(None, (other, path)):
+                host = server.upper_dir + candidate
+                if any(system.list_dir(host)) and system.read_link(host) is None:
+                    self._append("media", host, "%s, %s in the container's own layer" % (server.what, candidate))
+                    self.places.warnings.append(
+                        "media: uploaded files in %s of container %s are in no mount: they are saved, but lost as soon "
+                        "as the container is made anew, also by an upgrade. %s" % (candidate, server.container, advice)
+                    )
+                    return
+        elif self._around.holds_files(other or path):
+            problem = "uploaded files in %s of container %s are in no mount, and this engine does not tell where" % (
+                other or path,
+                server.container,
             )
-            self.places.missing.append(
-                Missing("the media directory: " + problem % (path, server.container), "directories.media")
-            )
+            self.places.warnings.append("media: %s. They are lost with the container. %s" % (problem, advice))
+            self.places.missing.append(Missing("the media directory: " + problem, "directories.media"))
             return
-        for candidate in filter(None, (other, path)):
-            host = server.upper_dir + candidate
-            if any(system.list_dir(host)) and system.read_link(host) is None:
-                self._append("media", host, "%s, %s in the container's own layer" % (server.what, candidate))
-                self.places.warnings.append(
-                    "media: uploaded files in %s of container %s are in no mount: they are saved, but lost as soon as "
-                    "the container is made anew, also by an upgrade. %s" % (candidate, server.container, advice)
-                )
-                return
         self.places.notes.append("media: %s is not mounted, and no file was uploaded there" % path)
 
 

@@ -143,7 +143,7 @@ def resolve(asker: Service, host: str, port: int, everything: Sequence[Service],
         return Target(None, address)
     if reached:
         return Target(choose(reached, asker, host, option))
-    namespace = _shared_namespace(asker, others)
+    namespace = shared_namespace(asker, others)
     if name in _LOOPBACK and asker.network_mode != "host":
         same = [item for item in namespace if _may_listen(item, port)]
         if same:
@@ -162,7 +162,7 @@ def _may_listen(service: Service, port: int) -> bool:
     return is_postgres(service) or is_redis(service)
 
 
-def _shared_namespace(asker: Service, others: Sequence[Service]) -> list[Service]:
+def shared_namespace(asker: Service, others: Sequence[Service]) -> list[Service]:
     """Return the containers that share the network of *asker*, as ``network_mode`` makes them."""
 
     def owner(item: Service) -> tuple[str, ...]:
@@ -178,7 +178,7 @@ def _shared_namespace(asker: Service, others: Sequence[Service]) -> list[Service
 
 def _reached_by_name(asker: Service, name: str, others: Sequence[Service]) -> list[Service]:
     networks = set(asker.networks)
-    for item in _shared_namespace(asker, others):
+    for item in shared_namespace(asker, others):
         networks |= set(item.networks)
     found = []
     for item in others:
