@@ -12,6 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._discover import (
     CONFIG_PATHS,
     discover,
@@ -324,3 +326,26 @@ def image_document(reference: str) -> dict[str, Any]:
         "RepoDigests": ["%s@sha256:%064d" % (name, 7)],
         "Config": copy.deepcopy(config),
     }
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def directories(instance: Instance) -> dict[str, str]:
+    return {item.component: item.path for item in instance.directories}
+
+
+def files(instance: Instance, *kinds: str) -> list[str]:
+    return [item.path for item in instance.config_files if item.kind in kinds]
+
+
+def missing(instance: Instance) -> list[str]:
+    return [item.option for item in instance.missing]
+
+
+def here(*names: str) -> dict[str, str]:
+    """Directories beside the compose file, by component."""
+    paths = {"custom-templates": "custom-templates", "certs": "certs", "media": "media", "data": "data"}
+    return {name: "%s/%s" % (DIRECTORY, paths[name]) for name in names}

@@ -29,7 +29,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment
     Variable,
     load_configuration,
 )
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._facts import Facts
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._facts import Facts, tls_files
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._host import listen_address
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import (
     ConfigFile,
@@ -138,9 +138,7 @@ class ComposeDiscovery(Facts):
         self.missing += places.missing
         self.warnings += places.warnings
         self.notes += places.notes
-        tls = [postgresql.sslrootcert, postgresql.sslcert, postgresql.sslkey] if postgresql else []
-        tls += [redis.tls_ca_cert] if redis else []
-        files = self._config_files([server, worker], finder.files, [path for path in tls if path])
+        files = self._config_files([server, worker], finder.files, tls_files(postgresql, redis))
         saved = [item.path for item in places.directories] + [item.path for item in files]
         self._note_other_mounts([server_service, worker_service], saved)
         listen, health_url = self._health(server_service, server.configuration)

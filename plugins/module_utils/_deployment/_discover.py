@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 
@@ -20,7 +19,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment
     Variable,
     load_configuration,
 )
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._facts import Facts
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._facts import Facts, tls_files
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._host import (
     Account,
     listen_address,
@@ -30,7 +29,6 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment
     Instance,
     Missing,
     PostgresSettings,
-    RedisSettings,
     Unit,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._places import (
@@ -124,7 +122,7 @@ class _Discovery(Facts):
                     [path for path, _value in documents],
                     self.options.get("env_files") or [],
                     server.file_values + worker.file_values,
-                    _tls_files(postgresql, redis),
+                    tls_files(postgresql, redis),
                 )
             ),
             secret_key=self.secret_key_of(server, worker),
@@ -261,9 +259,3 @@ class _Discovery(Facts):
             working_directory=folder or "",
             state_directories=tuple(state),
         )
-
-
-def _tls_files(postgresql: PostgresSettings | None, redis: RedisSettings | None) -> list[str]:
-    paths = [postgresql.sslrootcert, postgresql.sslcert, postgresql.sslkey] if postgresql else []
-    paths += [redis.tls_ca_cert] if redis else []
-    return [path for path in paths if path and os.path.isabs(path)]

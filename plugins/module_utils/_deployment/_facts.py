@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._config import as_text
@@ -121,3 +122,10 @@ class Facts:
             return None
         self.sources["secret_key"] = "option secret_key" if given or setting is None else setting.source
         return given or as_text(setting)
+
+
+def tls_files(postgresql: PostgresSettings | None, redis: RedisSettings | None) -> list[str]:
+    """Return the certificates and keys that the settings name."""
+    paths = [postgresql.sslrootcert, postgresql.sslcert, postgresql.sslkey] if postgresql else []
+    paths += [redis.tls_ca_cert] if redis else []
+    return [path for path in paths if path and os.path.isabs(path)]
