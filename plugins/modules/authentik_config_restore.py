@@ -205,7 +205,8 @@ def present_secret_key(ctx: Context) -> str | None:
     try:
         return ctx.look_without_database().secret_key
     except DiscoveryError as exc:
-        ctx.warn("The present configuration was not found: %s" % exc)
+        if not ctx.params["directory"]:
+            ctx.warn("The present configuration was not found: %s" % exc)
         return None
 
 

@@ -127,6 +127,7 @@ LEARNT: dict[str, dict[str, Any]] = {
         },
         "restore_info": {"postgresql": {}, "secret_key_set": True, "version": None,
                          "units": [{"name": "authentik-server.service", "active": True}]},
+        "restore_compose": {"started": ["db"]},
         "restore_id": "20261124T120000Z-0a1b",
         "restore_step": "check",
     },
@@ -266,7 +267,7 @@ def test_every_module_gets_the_options_of_the_instance_the_stream_and_the_store(
     ],
 )
 def test_components_choose_the_modules(role: str, given: list[str] | str, expected: dict[str, Any]) -> None:
-    always = {"info", "services", "backup_set", "backup_set_info", "config_restore"}
+    always = {"info", "services", "backup_set", "backup_set_info", "config_restore", "compose_restore", "compose_up"}
     made = calls(role, authentik_components=given)
     assert {module: options.get("components") for module, options in made if module not in always} == expected
 
