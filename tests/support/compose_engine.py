@@ -40,6 +40,9 @@ class Compose:
         shutil.copy2(compose_plugin(), plugins / "docker-compose")
         self.projects = engine.folder / "projects"
         self.projects.mkdir()
+        # Where modules keep what they need, so that they leave nothing on the machine.
+        self.spool = engine.folder / "spool"
+        self.spool.mkdir()
         for folder in (engine.folder, self.projects):
             folder.chmod(0o755)
 
@@ -56,6 +59,8 @@ class Compose:
             "ansible_become": False,
             "ansible_python_interpreter": "/usr/bin/python3",
             "authentik_docker_host": "unix://%s" % self.engine.socket,
+            "authentik_spool_dir": str(self.spool),
+            "authentik_work_dir": str(self.engine.folder / "work"),
         }
 
     def project(self, name: str) -> Path:
@@ -78,8 +83,8 @@ class Compose:
         return done.stdout.decode("utf-8", "surrogateescape")
 
     def leftovers(self) -> list[str]:
-        """Containers, volumes, networks and projects' folders that are there now."""
-        found = []
+        """Containers, volumes, networks, projects' folders and files of modules that are there now."""
+        found = ["spool %s" % path.name for path in self.spool.iterdir()]
         for argv in (
             ["ps", "--all", "--format", "container {{.Names}} {{.Image}}"],
             ["volume", "ls", "--format", "volume {{.Name}}"],

@@ -30,6 +30,8 @@ POSTGRES_SUITES = {"13-alpine": "bullseye", "15-alpine": "bookworm", "17-alpine"
 REDIS_SUITES = {"6-alpine": "bullseye", "alpine": "bookworm", "8-alpine": "trixie"}
 
 PATH = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# PostgreSQL's, which does not wait for clients.
+FAST_SHUTDOWN = "SIGINT"
 # The official image has its programs in /usr/local/bin, and not Debian's wrappers for several clusters.
 PREPARE_POSTGRES = """
 rm -rf /usr/bin/psql /usr/bin/pg_* /etc/postgresql /var/lib/postgresql
@@ -95,7 +97,7 @@ class Images:
             "EXPOSE 5432",
         ]
         scripts = {"postgres-entrypoint.sh": "/usr/local/bin/docker-entrypoint.sh"}
-        self._make(self.base(suite), reference, PREPARE_POSTGRES, scripts, changes)
+        self._make(self.base(suite), reference, PREPARE_POSTGRES, scripts, changes, FAST_SHUTDOWN)
 
     def _redis(self, reference: str, suite: str) -> None:
         changes = [
@@ -129,8 +131,17 @@ class Images:
         ]
         self._make(prepared, reference, prepare, {}, changes)
 
-    def _make(self, base: str, reference: str, script: str, files: dict[str, str], changes: list[str]) -> None:
-        container = self.engine.run("create", "--interactive", base, "/bin/sh", "-eux").strip()
+    def _make(
+        self,
+        base: str,
+        reference: str,
+        script: str,
+        files: dict[str, str],
+        changes: list[str],
+        stop_signal: str = "SIGTERM",
+    ) -> None:
+        create = ["create", "--interactive", "--stop-signal=%s" % stop_signal, base, "/bin/sh", "-eux"]
+        container = self.engine.run(*create).strip()
         try:
             for source, target in files.items():
                 self.engine.run("cp", str(SCRIPTS / source), "%s:%s" % (container, target))

@@ -85,6 +85,8 @@ def _redis(tag: str) -> str:
     return "docker.io/library/redis:%s" % tag
 
 
+# A folder inside authentik's own /blueprints, whose rest comes with the image.
+BLUEPRINTS = "extra-blueprints-custom"
 MEDIA = {"media": "media", "certs": "certs", "custom-templates": "custom-templates"}
 DATA = {"data": "data", "certs": "certs", "custom-templates": "custom-templates"}
 
@@ -112,7 +114,7 @@ _ALL = (
         user="ak",
         database="ak-db",
         services={**STOCK, "redis": "redis"},
-        binds={**MEDIA, "blueprints": "blueprints/custom"},
+        binds={**MEDIA, BLUEPRINTS: "blueprints/custom"},
         data_volumes=("sso_database", "sso_redis"),
         redis_password="redis-Passw0rd",
     ),
@@ -172,7 +174,7 @@ _ALL = (
             "media": "identity_media",
             "certs": "identity_certs",
             "custom-templates": "identity_templates",
-            "blueprints": "identity_blueprints",
+            BLUEPRINTS: "identity_blueprints",
         },
         data_volumes=("authentik-database", "identity_cache"),
     ),

@@ -16,7 +16,7 @@ from tests.support.compose_engine import get, wait_until
 from tests.support.compose_images import TOOLS
 from tests.support.hosts import free_port
 from tests.support.postgres_install import bin_directory
-from tests.system.compose_layouts import FILES, Layout
+from tests.system.compose_layouts import BLUEPRINTS, FILES, Layout
 
 if TYPE_CHECKING:
     from tests.support.compose_engine import Compose
@@ -46,7 +46,7 @@ OTHERS = {
     # Owners that nothing on the host knows.
     "custom-templates": "mkdir -p email && echo '<p>{{ user }}</p>' > email/invitation.html && "
     "echo x > email/-rf && chown 4711:4712 email/invitation.html && chmod 2750 email",
-    "blueprints": "printf 'version: 1\nentries: []\n' > own.yaml && chown 1000:1000 own.yaml",
+    BLUEPRINTS: "printf 'version: 1\nentries: []\n' > own.yaml && chown 1000:1000 own.yaml",
 }
 REDIS = r"""
 SET authentik_session "Gr\xc3\xbc\xc3\x9fe"
