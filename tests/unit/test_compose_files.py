@@ -135,8 +135,9 @@ def test_settings_in_yaml_are_read_through_mounts_and_from_the_image(host: Host)
 def test_compose_that_cannot_resolve_a_project_that_is_down_is_an_error(host: Host) -> None:
     host.lay_down(project(official("2025.12.4")))
     host.fake.configs.clear()
-    with pytest.raises(ToolError, match="PG_PASS is missing a value"):
+    with pytest.raises(ToolError, match="PG_PASS is missing a value") as caught:
         host.find(compose_project_directory=DIRECTORY)
+    assert "compose_env_files" in caught.value.hint
 
 
 def test_a_directory_without_compose_files_is_told(host: Host) -> None:

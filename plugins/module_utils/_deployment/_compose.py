@@ -157,7 +157,7 @@ class ComposeDiscovery(Facts):
             listen_http=listen,
             health_url=self.options.get("health_url") or health_url,
             sources=self.sources,
-            missing=tuple(self.missing),
+            missing=tuple(dict.fromkeys(self.missing)),
             warnings=tuple(dict.fromkeys(self.warnings)),
             notes=tuple(dict.fromkeys(self.notes)),
         )

@@ -253,7 +253,13 @@ def read_config(docker: Docker, plan: ComposeProject, interpolate: bool = True) 
     if not plan.name:
         words = project_arguments(replace(plan, name="x"))[2:]
     arguments = ["config", "--format", "json"] + ([] if interpolate else ["--no-interpolate"])
-    done = docker.compose(words, arguments)
+    try:
+        done = docker.compose(words, arguments)
+    except ToolError as exc:
+        if exc.hint or "variable" not in exc.cause:
+            raise
+        hint = "Name the files that hold the project's variables with compose_env_files"
+        raise ToolError(exc.cause, hint, exc.command) from exc
     try:
         config = json.loads(done.stdout)
     except ValueError as exc:
