@@ -234,6 +234,25 @@ def test_a_dollar_in_a_resolved_value_is_one_dollar() -> None:
     assert service.command == ("echo", "$x")
 
 
+def test_secrets_of_a_project_that_is_down_lie_where_compose_will_mount_them() -> None:
+    config = {
+        "secrets": {"a": {"file": "/srv/a"}, "b": {"file": "/srv/b"}, "e": {"environment": "E"}},
+        "configs": {"c": {"file": "/srv/c"}},
+        "services": {
+            "s": {
+                "image": "i",
+                "secrets": [{"source": "a", "target": "/run/secrets/a"}, {"source": "b", "target": "other"}, "e"],
+                "configs": [{"source": "c"}],
+            }
+        },
+    }
+    (service,) = _model.from_config(config, {}, {})
+    assert service.host_path("/run/secrets/a") == "/srv/a"
+    assert service.host_path("/run/secrets/other") == "/srv/b"
+    assert service.host_path("/c") == "/srv/c"
+    assert service.host_path("/run/secrets/e") is None
+
+
 def test_of_several_containers_of_a_service_the_one_that_runs_is_used_and_all_are_known() -> None:
     old = Service("db", "ak", "ak-db-1", ("1",), created="2026-01-01")
     new = Service("db", "ak", "ak-db-2", ("2",), running=True, created="2025-01-01")

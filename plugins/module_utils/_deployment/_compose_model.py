@@ -325,7 +325,10 @@ def _from_config_service(
         image_id=image.get("Id") or "",
         command=tuple(_words(entry) + _words(words)),
         environment=environment,
-        mounts=tuple(_config_mount(volume, config, volumes) for volume in item.get("volumes") or []),
+        mounts=(
+            *(_config_mount(volume, config, volumes) for volume in item.get("volumes") or []),
+            *_config_files(item, config),
+        ),
         networks=_config_networks(name, item, config),
         network_mode=item.get("network_mode") or "",
         extra_hosts={key: value[0] if isinstance(value, list) else str(value) for key, value in pairs},
@@ -346,6 +349,19 @@ def _config_mount(item: Mapping[str, Any], config: Mapping[str, Any], volumes: D
     path, problem = volume_source(volume, volumes.get(volume))
     subpath = (item.get("volume") or {}).get("subpath") or ""
     return Mount(target, os.path.join(path, subpath) if path and subpath else path, volume, problem)
+
+
+def _config_files(item: Mapping[str, Any], config: Mapping[str, Any]) -> list[Mount]:
+    """Return the secrets and configs of a service that are files, as Compose will mount them."""
+    found = []
+    for kind, folder in (("secrets", "/run/secrets"), ("configs", "/")):
+        for use in item.get(kind) or []:
+            source = use.get("source") if isinstance(use, dict) else use
+            path = ((config.get(kind) or {}).get(source) or {}).get("file")
+            if path:
+                target = str((use.get("target") if isinstance(use, dict) else "") or source)
+                found.append(Mount(os.path.normpath(os.path.join(folder, target)), path))
+    return found
 
 
 def _config_networks(name: str, item: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Endpoint]:
