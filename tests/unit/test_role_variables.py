@@ -297,6 +297,97 @@ def test_services_are_left_alone_when_told_to(manage: bool, expected: set[tuple[
     assert {(options["state"], options.get("manage")) for module, options in made if module == "services"} == expected
 
 
+SAVED = {
+    "name": "authentik",
+    "directory": "/opt/authentik",
+    "files": ["/opt/authentik/compose.yml", "/opt/authentik-more/x.yml", "/srv/opt/authentik/y.yml"],
+    "env_files": ["/opt/authentik/.env"],
+    "profiles": ["ldap"],
+    "images": [{"service": "server", "reference": "x:1", "id": "", "digests": []}],
+}
+HERE = {"COMPOSE_PROJECT_NAME": "authentik"}
+
+
+@pytest.mark.parametrize(
+    ("given", "directory", "name", "environment"),
+    [
+        ({}, "/opt/authentik", "authentik", {}),
+        # Compose would take the directory's name.
+        ({"rebuild_directory": "/srv/sso/"}, "/srv/sso", "authentik", HERE),
+        ({"rebuild_directory": "/srv/authentik"}, "/srv/authentik", "authentik", {}),
+        ({"rebuild_project_name": "drill"}, "/opt/authentik", "drill", {"COMPOSE_PROJECT_NAME": "drill"}),
+        ({"rebuild_env": {"COMPOSE_PROJECT_NAME": "x"}}, "/opt/authentik", "x", {"COMPOSE_PROJECT_NAME": "x"}),
+        ({"rebuild_env": {"PG_PASS": "p"}}, "/opt/authentik", "authentik", {"PG_PASS": "p"}),
+        ({"compose_project_directory": "/srv/sso"}, "/srv/sso", "authentik", HERE),
+        (
+            {"compose_project_name": "old", "compose_project_directory": "/old", "rebuild_project_name": "n",
+             "rebuild_directory": "/new"},
+            "/new", "n", {"COMPOSE_PROJECT_NAME": "n"},
+        ),
+    ],
+)  # fmt: skip
+def test_a_rebuild_goes_where_it_is_told(
+    given: dict[str, Any], directory: str, name: str, environment: dict[str, str]
+) -> None:
+    known: dict[str, Any] = dict(LEARNT["restore"])
+    known["restore_set"] = {
+        **known["restore_set"],
+        "manifest": {
+            "instance": {"authentik_version": None, "deployment": "compose"},
+            "components": {"config": {"compose": SAVED}},
+        },
+    }
+    variables = {"authentik_" + key: value for key, value in given.items()}
+    for done in (False, True):
+        made = calls("restore", authentik_rebuild="true", restore_configuration_done=done, **variables, **known)
+        (config, *_more) = [options for module, options in made if module == "config_restore"]
+        assert (config["directory"], config["environment"]) == (directory, environment)
+        for module, options in made:
+            if module != "backup_set_info":
+                found = [options.get("compose_project_" + key) for key in ("directory", "name")]
+                assert [*found, options["deployment"]] == [directory, name, "compose"], module
+                # Files can only be named when they have been laid down.
+                assert options.get("compose_files") == (
+                    [directory + "/compose.yml", "/opt/authentik-more/x.yml", "/srv/opt/authentik/y.yml"]
+                    if done
+                    else None
+                )
+                assert options.get("compose_env_files") == ([directory + "/.env"] if done else None)
+                assert options.get("compose_profiles") == (["ldap"] if done else None)
+        (up, *_more) = [options for module, options in made if module == "compose_up"]
+        assert up["images"] == SAVED["images"]
+        assert {options["rebuild"] for module, options in made if module == "compose_restore"} == {True}
+        (started, *_more) = [
+            options for module, options in made if module == "services" and options["state"] == "started"
+        ]
+        assert "units" not in started
+
+
+@pytest.mark.parametrize(
+    ("of", "into", "given", "expected"),
+    [
+        ("compose", "host", [], False),
+        ("host", "compose", [], False),
+        ("compose", "host", ["config", "postgresql"], True),
+        ("compose", "compose", [], True),
+        ("host", "host", [], True),
+    ],
+)
+def test_configuration_does_not_move_between_deployments_unasked(
+    of: str, into: str, given: list[str], expected: bool
+) -> None:
+    known: dict[str, Any] = dict(LEARNT["restore"])
+    known["restore_set"] = {
+        **known["restore_set"],
+        "manifest": {"instance": {"authentik_version": None, "deployment": of}},
+    }
+    known["restore_info"] = {**known["restore_info"], "deployment": into}
+    templar = engine("restore", authentik_components=given, ansible_check_mode=True, **known)
+    assert ("config" in templar.template(trust_as_template("{{ __restore_components }}"))) == expected
+    plan = templar.template(trust_as_template("{{ __restore_plan }}"))
+    assert any("config: left out" in line for line in plan) == (not expected)
+
+
 def test_list_shows_one_instance_when_told_to() -> None:
     folders = {"files": [{"path": "/srv/store/" + name} for name in ("b", "a", "lost+found")]}
     for given, expected in (({}, ["a", "b"]), ({"authentik_instance": "b"}, ["b"])):
