@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import fnmatch
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +250,7 @@ class Host(System):
         words = [*(service.get("entrypoint") or built.get("Entrypoint") or [])]
         words += service.get("command") or built.get("Cmd") or ["run"]
         container = service.get("container_name") or "%s-%s-1" % (config["name"], name)
-        identity = "%s%060d" % (("%x" % (hash(container) & 0xFFFF)).rjust(4, "0"), number)
+        identity = "%s%060d" % (("%x" % (zlib.crc32(container.encode()) & 0xFFFF)).rjust(4, "0"), number)
         layer = "%s/%s/diff" % (LAYERS, identity)
         self.folder(layer)
         environment = [*(built.get("Env") or []), *("%s=%s" % pair for pair in service.get("environment", {}).items())]
@@ -322,7 +323,7 @@ def image_document(reference: str) -> dict[str, Any]:
     config = next((item for pattern, item in IMAGES.items() if fnmatch.fnmatch(reference, pattern)), {})
     name = reference.partition(":")[0]
     return {
-        "Id": "sha256:%064x" % (hash(reference) & 0xFFFFFFFF),
+        "Id": "sha256:%064x" % zlib.crc32(reference.encode()),
         "RepoDigests": ["%s@sha256:%064d" % (name, 7)],
         "Config": copy.deepcopy(config),
     }
