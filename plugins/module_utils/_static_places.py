@@ -4,16 +4,26 @@
 
 # Private to the collection: names and behaviour may change in any release.
 
-"""Where a directory is restored to, and the names beside it that a restore uses on the way."""
+"""Where a directory is restored to, also in an instance that is laid out otherwise, and the names used on the way.
+
+Before authentik 2025.12 uploaded files lie in ``media``. From then on they lie in ``data/media``, and reports beside
+them in ``data/reports``. An instance whose storage path holds other things too has those two as directories of their
+own.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import ID_PATTERN
+
+#: Before authentik 2024.2 these lay in the directory itself; since then in a folder for the default tenant.
+_OLD_FOLDERS = frozenset(("application-icons", "source-icons", "flow-backgrounds"))
+DEFAULT_TENANT = "public"
+_REPORTS = "extra-reports"
 
 
 class Place(NamedTuple):
@@ -24,13 +34,120 @@ class Place(NamedTuple):
     new: str
     before: str
 
+    @property
+    def whole(self) -> str:
+        """Where a saved tree is unpacked of which only parts are wanted, or which goes one folder deeper."""
+        return self.new + ".whole"
+
+
+class Part(NamedTuple):
+    """What of a saved tree goes to a place.
+
+    :ivar inside: the folder of the tree that goes there; empty for all of it.
+    :ivar deeper: whether a tree of before authentik 2024.2 goes into the folder of the default tenant there.
+    """
+
+    place: Place
+    inside: str = ""
+    deeper: bool = False
+
+
+class Work(NamedTuple):
+    """A component with its record, and where its parts go.
+
+    :ivar said: sentences for the plan about an instance that is laid out otherwise.
+    """
+
+    record: dict[str, Any]
+    parts: tuple[Part, ...]
+    said: tuple[str, ...] = ()
+
+    @property
+    def component(self) -> str:
+        return str(self.record["component"])
+
+    @property
+    def moves(self) -> bool:
+        """Whether the tree is unpacked aside first, because it does not simply become the directory."""
+        return any(part.inside or part.deeper for part in self.parts)
+
+
+class Here(NamedTuple):
+    """The instance to restore to.
+
+    :ivar directories: component -> path.
+    :ivar modern: whether it is of authentik 2025.12 or later; None where that is not known.
+    :ivar moved: whether the set was made of another deployment, so that its paths mean nothing here.
+    """
+
+    directories: dict[str, str]
+    deployment: str = "host"
+    modern: bool | None = None
+    moved: bool = False
+
 
 def make_place(component: str, path: str, restore_id: str) -> Place:
     """:param path: the directory; where it is a symbolic link, the directory it leads to is the one replaced."""
     if not os.path.isabs(path) or os.path.normpath(path) == "/":
         raise InputError("%s cannot be restored to %r" % (component, path), "Give an absolute path, not /")
-    live = os.path.realpath(path)
+    return _place(component, os.path.realpath(path), restore_id)
+
+
+def _place(component: str, live: str, restore_id: str) -> Place:
     return Place(component, live, "%s.new-%s" % (live, restore_id), "%s.before-%s" % (live, restore_id))
+
+
+def find_parts(record: dict[str, Any], given: str | None, here: Here, restore_id: str) -> Work:
+    """Where a component goes: as told, else where the instance has it, else as the instance is laid out.
+
+    :param given: the path that the option ``paths`` has for it.
+    :raises InputError: a set of another deployment has a directory that this instance is not known to have.
+    """
+    name = str(record["component"])
+    data, media = here.directories.get("data"), here.directories.get("media")
+    path = given or here.directories.get(name)
+    if path:
+        deeper = name == "media" and not given and bool(here.modern)
+        return Work(record, (Part(make_place(name, path, restore_id), deeper=deeper),))
+    if data and name in ("media", _REPORTS):
+        usage = name.replace("extra-", "")
+        place = _within(name, data, usage, here, restore_id)
+        said = "%s: this instance keeps it in its directory data, so it goes to %s" % (name, place.live)
+        return Work(record, (Part(place, deeper=name == "media"),), (said,))
+    if media and name == "data":
+        return _split(record, media, here, restore_id)
+    if here.moved and not name.startswith("extra-"):
+        raise InputError(
+            "%s was saved from %s of another deployment, and this instance has no such directory that could be found"
+            % (name, record["path"]),
+            "Give its path with directories: {%s: /path}, or leave it out of the components" % name.replace("-", "_"),
+        )
+    return Work(record, (Part(make_place(name, record["path"], restore_id)),))
+
+
+def _within(name: str, data: str, usage: str, here: Here, restore_id: str) -> Place:
+    path = os.path.join(os.path.realpath(data), usage)
+    if here.deployment == "compose" and os.path.islink(path):
+        # The image's own link: it leads somewhere in the container, not on this host. It is replaced itself.
+        return _place(name, path, restore_id)
+    return make_place(name, path, restore_id)
+
+
+def _split(record: dict[str, Any], media: str, here: Here, restore_id: str) -> Work:
+    parts = [Part(make_place("data", media, restore_id), "media")]
+    reports = here.directories.get(_REPORTS)
+    if not reports and here.modern is not False and os.path.basename(os.path.normpath(media)) == "media":
+        reports = os.path.join(os.path.dirname(os.path.normpath(media)), "reports")
+    said = "data: this instance has a directory of its own for uploaded files, so media of it goes to %s" % media
+    if reports:
+        parts.append(Part(make_place("data", reports, restore_id), "reports"))
+        said += ", and reports of it to %s" % reports
+    return Work(record, tuple(parts), (said,))
+
+
+def is_old_layout(names: list[str]) -> bool:
+    """Whether these are the names in a directory of uploaded files of before authentik 2024.2."""
+    return DEFAULT_TENANT not in names and not _OLD_FOLDERS.isdisjoint(names)
 
 
 def free_name(wanted: str) -> str:
@@ -45,7 +162,7 @@ def free_name(wanted: str) -> str:
 def abandoned_copies(place: Place) -> list[str]:
     """Copies of this directory that other restores prepared and never swapped in."""
     parent, name = os.path.split(place.live)
-    pattern = re.escape(name) + r"\.new-(%s)" % ID_PATTERN
+    pattern = re.escape(name) + r"\.new-(%s)(?:\.whole)?" % ID_PATTERN
     found = [match for match in (re.fullmatch(pattern, entry) for entry in sorted(os.listdir(parent))) if match]
     # Where the other name exists, that restore was half swapped: undoing it is the operator's to decide.
     return [

@@ -20,6 +20,10 @@ description:
     tree digest. The directory it replaces stays as C(<directory>.before-<restore id>).
   - Archives with members that could reach outside are refused. A symbolic link that leads outside is only accepted
     when the backup recorded it, and is never followed.
+  - An instance may be laid out otherwise than the one that was saved. What was in V(media) goes to C(media) in V(data),
+    and the other way round; uploaded files of before authentik 2024.2 go to the folder C(public) of the default tenant,
+    where nothing else would put them there any more. The plan says so. The whole tree is proved before its parts are
+    moved by rename.
   - Owners are restored by root. Any other user can only restore what belongs to itself, and gets an error otherwise.
 attributes:
   check_mode:
@@ -65,7 +69,8 @@ options:
   paths:
     description:
       - Other places to restore to. Keys are components, values absolute paths.
-      - When not given for a component, it is where the instance has that directory, else where it was saved from.
+      - When not given for a component, it is where the instance has that directory, else where it was saved from. The
+        paths in a set of another deployment (services of the host, Docker Compose) mean nothing here.
       - All steps of one restore need the same.
     type: dict
     default: {}
@@ -113,13 +118,22 @@ components:
 """
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _static_restore
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._places import DATA_TRAIN
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._version import train_key
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import (
     CONSUMER_SPEC,
     INSTANCE_SPEC,
     Context,
     run_module,
 )
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import Here
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import check_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import Instance
 
 ARGUMENT_SPEC = {
     **INSTANCE_SPEC,
@@ -134,16 +148,27 @@ ARGUMENT_SPEC = {
 def restore(ctx: Context) -> dict[str, object]:
     """Do one step and return what was done."""
     params = ctx.params
-    records, said = _static_restore.choose(ctx.manifest(), params["components"])
-    known = {item.component: item.path for item in ctx.look_without_database().directories}
-    work = _static_restore.make_work(records, params["paths"], known, check_id(params["restore_id"]))
+    manifest = ctx.manifest()
+    records, said = _static_restore.choose(manifest, params["components"])
+    here = _here(ctx.look_without_database(), manifest)
+    work = _static_restore.make_work(records, params["paths"], here, check_id(params["restore_id"]))
     result = _static_restore.restore(params["step"], work, ctx.source, ctx.check_mode)
     for warning in result.pop("warnings"):
         ctx.warn(warning)
     if params["step"] == "check" or ctx.check_mode:
         result["plan"] += said
-    result["components"] = [place._asdict() for _record, place in work]
+    result["components"] = [part.place._asdict() for item in work for part in item.parts]
     return result
+
+
+def _here(instance: Instance, manifest: dict[str, Any]) -> Here:
+    train = train_key(instance.train)
+    return Here(
+        {item.component: item.path for item in instance.directories},
+        instance.deployment,
+        None if train is None else train >= DATA_TRAIN,
+        manifest["instance"]["deployment"] != instance.deployment,
+    )
 
 
 def main() -> None:

@@ -152,6 +152,25 @@ def test_directories_out_and_back(host: Host, capsys: pytest.CaptureFixture[str]
     assert not (host.media / "plain.txt").exists()
 
 
+def test_directories_go_where_the_instance_keeps_them(host: Host) -> None:
+    host.publish(host.ok("static_dirs", dest=str(host.set)))
+    saved = snapshot(host.media)
+    data = host.base / "data"
+    host.instance["directories"].update(media="", data=str(data))
+    host.instance["authentik_version"] = "2025.12.1"
+    step: dict[str, Any] = {"src": str(host.set), "restore_id": RESTORE_ID}
+    checked, _prepared, swapped = host.steps("static_restore", "check", "prepare", "swap", **step)
+    assert "media: this instance keeps it in its directory data, so it goes to %s/media" % data in checked["plan"]
+    assert [place["live"] for place in swapped["components"]] == [str(data / "media")]
+    assert snapshot(data / "media") == saved
+    manifest = json.loads((host.set / "manifest.json").read_text())
+    manifest["instance"]["deployment"] = "compose"
+    (host.set / "manifest.json").write_text(json.dumps(manifest))
+    host.instance["directories"].update(media="", data="")
+    failed = host.run("static_restore", step="check", **step)
+    assert "Give its path with directories: {media: /path}" in failed.message
+
+
 def test_components_missing_and_previous(host: Host) -> None:
     host.instance["directories"]["certs"] = str(host.base / "gone")
     result = host.ok("static_dirs", dest=str(host.set), components=["certs"])

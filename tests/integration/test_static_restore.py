@@ -25,6 +25,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     StateError,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySink, DirectorySource
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import Here
 from tests.integration.file_trees import acl, as_nobody, in_child, make_odd_tree, open_folder, snapshot
 from tests.support.announce import leave_out
 
@@ -56,7 +57,7 @@ class Site:
 
     def step(self, step: str, pretend: bool = False, **paths: str) -> dict[str, Any]:
         records, _said = _static_restore.choose(self.manifest, None)
-        work = _static_restore.make_work(records, paths, {}, RESTORE_ID)
+        work = _static_restore.make_work(records, paths, Here({}), RESTORE_ID)
         return _static_restore.restore(step, work, self.source, pretend)
 
     def names(self) -> list[str]:

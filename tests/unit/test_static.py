@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _static, _static_restore
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import Here
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import (
     Entry,
     TreeDigest,
@@ -212,7 +213,7 @@ def test_what_a_set_offers() -> None:
 def test_where_a_component_goes() -> None:
     records = [RECORDS["media"]]
     places = [
-        _static_restore.make_work(records, paths, known, "ID")[0][1].live
+        _static_restore.make_work(records, paths, Here(known), "ID")[0].parts[0].place.live
         for paths, known in [({}, {}), ({}, {"media": "/known"}), ({"media": "/option"}, {"media": "/known"})]
     ]
     assert places == ["/m", "/known", "/option"]
@@ -230,4 +231,4 @@ def test_where_a_component_goes() -> None:
 def test_places_that_cannot_be(paths: dict[str, str], message: str) -> None:
     records = [RECORDS["media"], dict(RECORDS["blueprints"])]
     with pytest.raises(InputError, match=message):
-        _static_restore.make_work(records[: 2 if "/b/x" in paths.values() else 1], paths, {}, "ID")
+        _static_restore.make_work(records[: 2 if "/b/x" in paths.values() else 1], paths, Here({}), "ID")
