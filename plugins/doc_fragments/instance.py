@@ -192,6 +192,7 @@ options:
     description:
       - Folder that holds the PostgreSQL programs to use (C(pg_dump), C(pg_restore), C(psql)).
       - When not given, the best installed ones are used.
+      - For a database in a container it is a folder inside the container, whose programs are used.
     type: path
   redis_enabled:
     description:

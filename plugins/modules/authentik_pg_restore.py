@@ -89,6 +89,8 @@ options:
     description:
       - Operating system user to become for O(admin_user) (V(postgres) when that is not given), for peer authentication
         over a Unix socket. Needs root.
+      - For a database in a container it is a user of the container, and O(admin_user) is by default the superuser that
+        its image made.
     type: str
 attributes:
   check_mode:

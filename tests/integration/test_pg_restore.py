@@ -216,7 +216,7 @@ def test_check_changes_nothing_and_says_what_would_happen(filled: Database, tmp_
         plan = "\n".join(result["plan"])
         assert BEFORE in plan
         assert NEW in plan
-        assert "connections to authentik are ended" in plan
+        assert "connections to authentik that are ended at the swap: " in plan
         assert result["databases"][0]["bytes"] == next((folder / "postgresql").glob("authentik.dump*")).stat().st_size
     assert filled.server.databases() == ["authentik"]
     assert oracle.differences(picture, oracle.take(filled.server, "authentik")) == []

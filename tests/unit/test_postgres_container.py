@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +31,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._
     AdminOptions,
     candidates,
 )
+from tests.support.announce import leave_out
 
 SECRET = "s3cret ü '\"$`\\"
 BOX = Container(("/usr/bin/docker", "--host", "unix:///run/d.sock"), "0123abc", "sso-db-1")
@@ -42,7 +45,7 @@ assert words[:2] == ["exec", "-i"], words
 with open(sys.argv[0] + ".log", "a") as log:
     log.write(json.dumps(words) + "\\n")
 words = words[2:]
-env = {"PATH": os.environ["PATH"], "PGSERVICE": "nowhere", "PGHOST": "elsewhere", "PGDATA": "/data", "OTHER": "kept"}
+env = {"PATH": %r, "PGSERVICE": "nowhere", "PGHOST": "elsewhere", "PGDATA": "/data", "OTHER": "kept"}
 while words[0].startswith("-"):
     option, value, words = words[0], words[1], words[2:]
     if option == "-e":
@@ -58,11 +61,20 @@ except FileNotFoundError:
 """
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> PostgresSettings:
-    """Settings whose client is the stand-in."""
+@pytest.fixture(params=["GNU", "BusyBox"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> PostgresSettings:
+    """Settings whose client is the stand-in; the programs inside are this host's, or those of the Alpine images."""
+    path = os.environ["PATH"]
+    if request.param == "BusyBox":
+        busybox = shutil.which("busybox")
+        if busybox is None:
+            leave_out("what a container of an Alpine image is asked for: needs the package busybox")
+        path = str(tmp_path / "applets")
+        os.mkdir(path)
+        for applet in subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split():
+            os.symlink(busybox, os.path.join(path, applet))
     client = tmp_path / "docker"
-    client.write_text(CLIENT % sys.executable)
+    client.write_text(CLIENT % (sys.executable, path))
     client.chmod(0o755)
     return dataclasses.replace(SETTINGS, container=Container((str(client),), BOX.id, BOX.name))
 
@@ -198,6 +210,13 @@ def test_a_container_that_runs_nothing_says_why(said: str, cause: str, command: 
     assert isinstance(error, ConnectError)
     assert cause in error.cause
     assert error.command.endswith(command)
+
+
+def test_a_service_without_a_container_is_told() -> None:
+    gone = dataclasses.replace(SETTINGS, container=dataclasses.replace(BOX, id=""))
+    with pytest.raises(ConnectError, match="has no container now") as caught, _connection.Connection(gone):
+        pass
+    assert "compose up --detach" in caught.value.hint
 
 
 def test_a_container_without_a_shell_is_named() -> None:

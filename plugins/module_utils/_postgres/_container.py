@@ -33,17 +33,15 @@ _END_SECONDS = 30
 
 # Told "end" it leaves as soon as nothing is left; without a word it stays some seconds for what is only just starting.
 # INT comes first: it makes psql, pg_dump and pg_restore cancel their statement on the server. No value is part of it.
+# BusyBox has to understand it, which the images based on Alpine have: its grep and read go no further than a NUL.
 _GUARD = r"""
 mark=$1 list=$2 word=
 echo ready $(env | sed -n 's/^\(PG[A-Z]*\)=.*/\1/p')
 read word
 rm -f "$list"
 for signal in INT TERM TERM TERM KILL KILL KILL KILL KILL KILL; do
-    left=
-    for file in $(grep -lsF -e "$mark" /proc/[0-9]*/environ); do
-        file=${file%/environ}
-        left="$left ${file#/proc/}"
-    done
+    left=$(head -c 1000000 /proc/[0-9]*/environ 2>/dev/null | tr '\000' '\n' |
+        sed -n -e '/^==> /h' -e "/^$mark\$/{g;s|^==> /proc/\([0-9]*\)/environ <==\$|\1|p;}")
     if [ -n "$left" ]; then
         kill -s $signal $left 2>/dev/null
     elif [ "$word" = end ]; then
@@ -86,6 +84,11 @@ class Guard:
         return _process.Command(wrapped, {**env, _MARK: self._token})
 
     def __enter__(self) -> Guard:
+        if not self._container.id:
+            raise ConnectError(
+                "the database's service has no container now: %s" % self._container.name,
+                hint="make and start it first, with docker compose up --detach and the service's name",
+            )
         mark = "%s=%s" % (_MARK, self._token)
         argv = ["sh", "-c", _GUARD, "sh", mark, self.list_path]
         command = _process.Command(_docker.exec_argv(self._container, argv, user=self._user))
