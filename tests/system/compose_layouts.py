@@ -5,13 +5,15 @@
 """How authentik's compose projects lie on their hosts, in the layouts that people have.
 
 The files of each are in ``layouts/NAME``. There ``@HTTP@``, ``@HTTPS@`` (what a port variable holds), ``@HTTP_PORT@``,
-``@SOCKET@`` (the engine's), ``@DATABASE@`` (an address outside) and ``@FOLDER@`` (the project's) are filled in.
+``@SOCKET@`` (the engine's), ``@DATABASE@`` (an address outside), ``@FOLDER@`` (the project's) and ``@VERSION@`` are
+filled in.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 FILES = Path(__file__).with_name("layouts")
 STOCK = {"server": "server", "worker": "worker", "postgresql": "postgresql"}
@@ -50,6 +52,11 @@ class Layout:
     redis_password: str = ""
     port: str = "address"
     secret_modes: dict[str, int] = field(default_factory=dict)
+
+    def at(self, version: str, **changes: Any) -> Layout:
+        """This layout with another release of authentik, and other changes."""
+        images = tuple(_server(version) if "goauthentik" in image else image for image in self.images)
+        return replace(self, version=version, images=images, **changes)
 
     @property
     def directories(self) -> set[str]:

@@ -120,6 +120,7 @@ class Project:
         values = {
             "@SOCKET@": str(self.compose.engine.socket),
             "@FOLDER@": str(self.folder),
+            "@VERSION@": self.layout.version,
             "@HTTP_PORT@": str(self.http_port),
             "@HTTP@": "127.0.0.1:%d" % self.http_port if self.layout.port == "address" else str(self.http_port),
             "@HTTPS@": "127.0.0.1:%d" % free_port(),
