@@ -186,7 +186,7 @@ options:
       - When not given, and the server is reached over a Unix socket without a password, it is the user of the
         authentik server's unit, or C(postgres) where that user does not exist.
       - An empty string means the user that the module runs as.
-      - Does not fit a database in a container, whose programs run in there.
+      - For a database in a container it is a user of the container, else the programs run as its own user.
     type: str
   postgresql_bin_dir:
     description:

@@ -73,7 +73,6 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"deployment": "host", "compose_project_name": "x"}, "compose_project_name"),
     ({"deployment": "host", "postgresql_service": ""}, "postgresql_service"),
     ({"deployment": "compose", "server_units": ["a"]}, "server_units"),
-    ({"postgresql_run_as": "postgres"}, "postgresql_run_as"),
     ({"postgresql_sslmode": "require"}, "postgresql_sslmode"),
 ]
 
@@ -83,6 +82,11 @@ def test_an_option_that_would_be_ignored_is_refused(host: Host, options: dict[st
     host.up(project(official("2025.12.4")))
     with pytest.raises(InputError, match=name):
         host.find(**options)
+
+
+def test_programs_in_a_container_run_as_the_user_that_is_given(host: Host) -> None:
+    host.up(project(official("2025.12.4")))
+    assert host.find(postgresql_run_as="postgres").require_postgresql().run_as == "postgres"
 
 
 def test_an_external_database_takes_the_options_for_one(host: Host) -> None:

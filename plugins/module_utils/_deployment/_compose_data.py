@@ -78,7 +78,7 @@ def _no_server(look: ComposeDiscovery, host: str, service: Service) -> str:
 
 
 def _in_container(look: ComposeDiscovery, settings: PostgresSettings, service: Service) -> PostgresSettings:
-    for key in ("run_as", *_SSL):
+    for key in _SSL:
         if look.options.get("postgresql_" + key):
             raise InputError(
                 "postgresql_%s does not fit: the database is %s, and is reached through its own socket in there"
@@ -88,7 +88,7 @@ def _in_container(look: ComposeDiscovery, settings: PostgresSettings, service: S
     given = look.options.get("postgresql_port")
     by_option = bool(look.options.get("postgresql_service"))
     port = given or _roles.postgres_port(service, 5432 if by_option else settings.port)
-    for key in ("host", "port", "run_as", *_SSL):
+    for key in ("host", "port", *_SSL):
         look.sources.pop("postgresql." + key, None)
     look.sources["postgresql.container"] = (
         "option postgresql_service" if by_option else "%s, which authentik's settings name" % service.what
@@ -106,7 +106,7 @@ def _in_container(look: ComposeDiscovery, settings: PostgresSettings, service: S
         sslrootcert=None,
         sslcert=None,
         sslkey=None,
-        run_as=None,
+        run_as=look.options.get("postgresql_run_as") or None,
         container=Container(look.engine.docker.argv, service.ids[0] if service.ids else "", service.container),
     )
 
