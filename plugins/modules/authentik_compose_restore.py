@@ -11,7 +11,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: authentik_compose_restore
 short_description: Note what a restore makes of a compose project, and take it back
-version_added: "1.1.0"
+version_added: "1.0.0"
 author:
   - The authentik_ops.recovery contributors (@authentik-ops)
 description:
