@@ -249,7 +249,7 @@ def test_redis_is_waited_for_at_its_address_of_now(site: Site, run: Run, monkeyp
         def __init__(self, settings: RedisSettings, reply_seconds: float) -> None:
             asked.append("%s %s" % (settings.host, settings.password))
 
-        def __enter__(self) -> Client:
+        def __enter__(self) -> object:
             return self
 
         def __exit__(self, *_exc: object) -> None:

@@ -291,7 +291,7 @@ def test_a_killed_query_ends_on_the_server(anywhere: PgContainer) -> None:
 def test_a_killed_dump_ends_and_gives_up_its_locks(bulky: PgContainer, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     process = job(bulky, "dump", folder=str(tmp_path / "set"), gate=str(gate))
-    wait_for(lambda: (tmp_path / "gate.reached").exists(), process)
+    wait_for((tmp_path / "gate.reached").exists, process)
     assert "pg_dump" in bulky.left_behind()
     process.kill()
     finish(process)
@@ -303,7 +303,7 @@ def test_a_killed_dump_ends_and_gives_up_its_locks(bulky: PgContainer, tmp_path:
 def test_a_restore_killed_while_it_reads(bulky: PgContainer, tmp_path: Path) -> None:
     folder = save(bulky, tmp_path / "set")
     process = job(bulky, "prepare", folder=str(folder), gate=str(tmp_path / "gate"), restore_id=RESTORE_ID)
-    wait_for(lambda: (tmp_path / "gate.reached").exists(), process)
+    wait_for((tmp_path / "gate.reached").exists, process)
     assert "authentik_load_" + SUFFIX in bulky.databases()
     assert "pg_restore" in bulky.left_behind()
     process.kill()
@@ -334,7 +334,7 @@ def test_a_restore_killed_after_all_of_its_input(db: PgContainer, tmp_path: Path
 def test_a_killed_client_fails_the_dump_and_leaves_nothing(bulky: PgContainer, tmp_path: Path, number: int) -> None:
     gate = tmp_path / "gate"
     process = job(bulky, "dump", folder=str(tmp_path / "set"), gate=str(gate))
-    wait_for(lambda: (tmp_path / "gate.reached").exists(), process)
+    wait_for((tmp_path / "gate.reached").exists, process)
     os.kill(client_of(process, "--format=custom"), number)
     gate.touch()
     said = finish(process)
@@ -389,7 +389,7 @@ def test_a_container_stopped_in_the_middle(engine: Engine, tmp_path: Path) -> No
     server.owner(BULK)
     gate = tmp_path / "gate"
     process = job(server, "dump", folder=str(tmp_path / "set"), gate=str(gate))
-    wait_for(lambda: (tmp_path / "gate.reached").exists(), process)
+    wait_for((tmp_path / "gate.reached").exists, process)
     engine.run("kill", server.id)
     gate.touch()
     said = finish(process)

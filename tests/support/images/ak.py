@@ -86,7 +86,7 @@ def libpq() -> dict[str, str]:
 
 def ask(sql: str) -> str:
     """Run a query; CalledProcessError when the database does not answer it."""
-    done = subprocess.run(psql("-c", sql), env=libpq(), capture_output=True)
+    done = subprocess.run(psql("-c", sql), env=libpq(), capture_output=True, check=False)
     if done.returncode:
         raise subprocess.CalledProcessError(done.returncode, "psql", done.stdout, done.stderr)
     return done.stdout.decode().strip()
