@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tests.system.compose_project import Project
@@ -27,6 +27,14 @@ for component in /look/*; do
     find . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum
 done
 """
+# Type -> a command that gives all of a key's values.
+READ = {
+    "string": "GET %s",
+    "list": "LRANGE %s 0 -1",
+    "set": "SORT %s ALPHA",
+    "zset": "ZRANGE %s 0 -1 WITHSCORES",
+    "hash": "HGETALL %s",
+}
 
 
 def picture(project: Project) -> dict[str, list[str]]:
@@ -91,9 +99,11 @@ def _database(project: Project) -> list[str]:
 def _redis(project: Project) -> list[str]:
     lines = []
     for key in sorted(project.redis("KEYS *").split()):
-        answers = project.redis("TYPE %s\nTTL %s\nDUMP %s" % (key, key, key))
-        kind, expiry, dump = answers.split("\n", 2)
-        lines.append("%s %s %s %s" % (key, kind, "never" if expiry == "-1" else "later", dump.strip()))
+        kind, expiry = project.redis("TYPE %s\nTTL %s" % (key, key)).split()
+        values: list[Any] = project.redis(READ[kind] % key).split("\n")
+        if kind == "hash":
+            values = sorted(zip(values[::2], values[1::2], strict=False))
+        lines.append("%s %s %s %r" % (key, kind, "never" if expiry == "-1" else "later", values))
     return lines
 
 
