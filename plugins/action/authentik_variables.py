@@ -25,7 +25,7 @@ _SPEC: dict[str, t.Any] = {
     "restore_id": {"type": "str"},
     "components": {"type": "list", "elements": "str", "default": []},
     "extra_paths": {"type": "dict", "default": {}},
-    "manage_services": {"type": "bool", "default": True},
+    "rebuild_env": {"type": "dict", "default": {}},
     "own_variables": {"type": "list", "elements": "str", "default": []},
 }
 
@@ -48,7 +48,7 @@ class ActionModule(ActionBase):
                 changed=False,
                 components=[name.strip() for name in options["components"]],
                 extra_paths=options["extra_paths"],
-                manage_services=options["manage_services"],
+                rebuild_env=options["rebuild_env"],
             )
         except RecoveryError as exc:
             result.update(exc.as_result(), failed=True)

@@ -37,10 +37,10 @@ options:
     description: Value of the variable C(authentik_extra_paths).
     type: dict
     default: {}
-  manage_services:
-    description: Value of the variable C(authentik_manage_services).
-    type: bool
-    default: true
+  rebuild_env:
+    description: Value of the variable C(authentik_rebuild_env).
+    type: dict
+    default: {}
   own_variables:
     description: Names of variables that look like a mistake and are none.
     type: list
@@ -82,8 +82,8 @@ extra_paths:
   description: The further directories as a dictionary.
   returned: success
   type: dict
-manage_services:
-  description: Whether services are stopped and started, as a boolean.
+rebuild_env:
+  description: The settings of a rebuilt project as a dictionary.
   returned: success
-  type: bool
+  type: dict
 """

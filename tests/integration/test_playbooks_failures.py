@@ -80,3 +80,14 @@ def test_a_failed_backup_keeps_nothing_and_says_why(site: Site, live: Picture, m
     assert "injected failure" in run.failures[-1].result["msg"]
     assert len(site.sets()) == 1
     assert not list(site.store.glob("*/*.partial"))
+
+
+def test_what_there_was_no_database_before_stays_and_is_said(site: Site, live: Picture) -> None:
+    site.instance.postgres.psql("DROP DATABASE authentik WITH (FORCE)")
+    broken = site.copy_collection({"authentik_config_restore": "ctx.params['step'] == 'swap'"})
+    run = site.run("restore", collections=broken)
+    assert not run.ok
+    said = run.failures[-1].result["msg"]
+    assert "Everything that there was before was put back" in said, run.output
+    assert "postgresql: authentik stays as it is" in said
+    assert site.instance.postgres.databases() == ["authentik"]

@@ -51,6 +51,7 @@ def damaged(site: Site, before: Picture) -> Iterator[Path]:
         ({"instance": "a/b"}, "'a/b' cannot be the name of an instance"),
         ({"instance": "nobody"}, "There is no backup set of instance nobody"),
         ({"components": ["data"]}, "holds no data"),
+        ({"components": "media, data"}, "holds no data"),
         ({"restore_step": "sideways"}, "sideways"),
         ({"restore_step": "undo"}, "authentik_restore_id"),
         ({"restore_id": "../x"}, "'../x' is not the id of a restore"),
