@@ -200,7 +200,7 @@ def save(
         "secret_key_fingerprint": fingerprint_secret_key(secret_key) if secret_key else None,
     }
     if not secret_key:
-        warnings.append("authentik's secret key was not found; give secret_key, or name the file that holds it")
+        warnings.append("authentik's secret key was not found; give it, or name the file that holds it")
     if sink is None:
         return dict(record, warnings=warnings)
     path = "config/config.%s" % _tar_codec.SUFFIXES[compression]

@@ -163,7 +163,7 @@ def test_what_is_wrong_is_said(root: Root) -> None:
     text = "\n".join(found.warnings)
     assert "authentik-server.service needs the environment file /etc/default/authentik-server" in text
     assert "file:///etc/authentik/secret_key, which does not exist" in text
-    assert "/nowhere.env, named by env_files, does not exist" in text
+    assert "/nowhere.env was given and does not exist" in text
     assert "authentik-proxy.service runs authentik in a container" in text
     assert "secret_key" in missing(found)
     with pytest.raises(DiscoveryError) as caught:

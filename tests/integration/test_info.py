@@ -129,7 +129,7 @@ def test_the_version_is_asked_by_the_programs_that_were_named(
 
 def test_warnings_reach_the_operator(controller: Controller, options: dict[str, Any]) -> None:
     run = controller.module(INFO, {**options, "env_files": ["/nowhere.env"]})
-    assert "/nowhere.env, named by env_files, does not exist" in run.output
+    assert "/nowhere.env was given and does not exist" in run.output
 
 
 def test_an_unreadable_file_fails_with_cause_and_line(controller: Controller, options: dict[str, Any]) -> None:

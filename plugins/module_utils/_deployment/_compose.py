@@ -292,7 +292,7 @@ class ComposeDiscovery(Facts):
             variables, remarks = _units.read_env_file(self.system, path)
             self.notes += remarks
             if variables is None:
-                self.warnings.append("The environment file %s, named by env_files, does not exist" % path)
+                self.warnings.append("The environment file %s was given and does not exist" % path)
             environment.update(variables or {})
         configuration = load_configuration(documents, environment, files.read)
         self.warnings += configuration.remarks

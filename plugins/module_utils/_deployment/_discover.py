@@ -167,7 +167,7 @@ class _Discovery(Facts):
             variables, remarks = _units.read_env_file(self.system, path)
             self.notes += remarks
             if variables is None:
-                self.warnings.append("The environment file %s, named by env_files, does not exist" % path)
+                self.warnings.append("The environment file %s was given and does not exist" % path)
             given.update(variables or {})
         for unit in units:
             self.notes += unit.remarks
