@@ -65,6 +65,7 @@ class Engine:
             except subprocess.TimeoutExpired:
                 self._daemon.kill()
                 self._daemon.wait()
+        self._unmount()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, *arguments: str, stdin: bytes | None = None, timeout: float = 600) -> str:
@@ -99,6 +100,13 @@ class Engine:
         """End one container before the engine ends."""
         self.run("rm", "--force", "--volumes", container)
         self._containers.remove(container)
+
+    def _unmount(self) -> None:
+        # The daemon leaves the network of the machine mounted where containers used it, and all it had if it was killed.
+        mounts = [line.split(" ")[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for path in reversed(mounts):
+            if path.startswith("%s/" % self.folder):
+                subprocess.run(["umount", path], stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
     def _call(
         self, arguments: list[str], stdin: bytes | None = None, timeout: float = 600
