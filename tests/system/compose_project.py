@@ -124,7 +124,7 @@ class Project:
             "@HTTP_PORT@": str(self.http_port),
             "@HTTP@": "127.0.0.1:%d" % self.http_port if self.layout.port == "address" else str(self.http_port),
             "@HTTPS@": "127.0.0.1:%d" % free_port(),
-            "@DATABASE@": self._address(self._outside) if self._outside else "",
+            "@DATABASE@": self.address(self._outside) if self._outside else "",
         }
         source = FILES / self.layout.name
         for path in sorted(source.rglob("*")):
@@ -180,6 +180,20 @@ class Project:
             raise RuntimeError("%d containers of the service %s" % (len(names), self.layout.services[role]))
         return names[0]
 
+    def name_of(self, role: str) -> str:
+        """The name of the container of a role."""
+        shown = self.compose.engine.run("inspect", "--format", "{{.Name}}", self.container(role))
+        return shown.strip().lstrip("/")
+
+    def address(self, container: str) -> str:
+        """The address of a container."""
+        shown = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+        return self.compose.engine.run("inspect", "--format", shown, container).split()[0]
+
+    def mountpoint(self, volume: str) -> str:
+        """Where a volume is on the host."""
+        return self.compose.engine.run("volume", "inspect", "--format", "{{.Mountpoint}}", volume).strip()
+
     def inside(self, container: str, *argv: str, stdin: bytes = b"") -> str:
         """Run a program in a container."""
         return self.compose.engine.run("exec", "--interactive", container, *argv, stdin=stdin)
@@ -214,7 +228,7 @@ class Project:
         """Where the server answers."""
         if self.layout.port:
             return "http://127.0.0.1:%d" % self.http_port
-        return "http://%s:9000" % self._address(self.container("server"))
+        return "http://%s:9000" % self.address(self.container("server"))
 
     def wait_until_ready(self) -> None:
         """Wait for the server; RuntimeError with its log when it does not come."""
@@ -257,10 +271,6 @@ class Project:
 
     def _login(self) -> list[str]:
         return ["-U", self.layout.user, "-d", self.layout.database]
-
-    def _address(self, container: str) -> str:
-        shown = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
-        return self.compose.engine.run("inspect", "--format", shown, container).split()[0]
 
     def _start_outside(self) -> None:
         engine = self.compose.engine

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 NAME = "sso"
 
 
+def failure(run: Run) -> str:
+    """What a run that failed told its operator: the messages of its failures, the last one being the run's own."""
+    assert not run.ok, run.output
+    return "\n".join(str(result.result.get("msg", "")) for result in run.failures)
+
+
 class Site:
     """A project, its host in an inventory, and a store."""
 

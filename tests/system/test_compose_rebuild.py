@@ -18,7 +18,7 @@ import pytest
 from tests.system import compose_oracle as oracle
 from tests.system.compose_layouts import LAYOUTS
 from tests.system.compose_project import Project
-from tests.system.compose_site import Site
+from tests.system.compose_site import Site, failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,8 +86,8 @@ def test_an_image_that_is_nowhere_is_named(site: Site, picture: dict[str, list[s
     finally:
         site.compose.engine.run("tag", "kept", SERVER)
         site.compose.engine.run("rmi", "kept")
-    assert not run.ok
-    assert SERVER in run.message
+    told = failure(run)
+    assert SERVER in told
     assert site.compose.leftovers() == around
     assert site.leftovers() == []
 
@@ -96,9 +96,9 @@ def test_another_release_is_refused_and_leaves_nothing(site: Site, picture: dict
     around = site.compose.leftovers()
     site.compose.images.need("ghcr.io/goauthentik/server:2025.6.1")
     run = site.run("restore", rebuild=True, rebuild_env={"AUTHENTIK_TAG": "2025.6.1"})
-    assert not run.ok
-    assert "2025.6.1" in run.message
-    assert LAYOUT.version in run.message
+    told = failure(run)
+    assert "2025.6.1" in told
+    assert LAYOUT.version in told
     assert site.compose.leftovers() == around
     assert site.leftovers() == []
 
@@ -108,8 +108,8 @@ def test_a_port_that_another_program_has_undoes_everything(site: Site, picture: 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = "127.0.0.1:%d" % taken.getsockname()[1]
         run = site.run("restore", rebuild=True, rebuild_env={"COMPOSE_PORT_HTTP": port})
-    assert not run.ok
-    assert port in run.message
+    told = failure(run)
+    assert port in told
     assert site.compose.leftovers() == around
     assert site.leftovers() == []
 
@@ -148,7 +148,7 @@ def test_a_project_that_is_there_is_not_rebuilt(site: Site, elsewhere: Project) 
         rebuild_directory=str(elsewhere.folder),
         rebuild_project_name=ELSEWHERE.project,
     )
-    assert not run.ok
-    assert ELSEWHERE.project in run.message
+    told = failure(run)
+    assert ELSEWHERE.project in told
     assert site.compose.leftovers() == around
     assert oracle.differences(before, oracle.picture(elsewhere)) == {}

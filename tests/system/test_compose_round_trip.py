@@ -17,7 +17,7 @@ import pytest
 from tests.system import compose_oracle as oracle
 from tests.system.compose_layouts import LAYOUTS
 from tests.system.compose_project import Project
-from tests.system.compose_site import Site
+from tests.system.compose_site import Site, failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,16 +70,47 @@ def pictures() -> dict[str, dict[str, list[str]]]:
     return {}
 
 
+def test_what_is_found_is_true(site: Site, neighbour: Project | None) -> None:
+    project, layout = site.project, site.project.layout
+    run = site.info(**_choice(site, neighbour))
+    assert run.ok, run.output
+    found = run.result
+    assert found["deployment"] == "compose"
+    assert found["missing"] == []
+    assert found["secret_key_set"]
+    assert found["installed_version"]["value"] == layout.version
+    assert found["version"]["value"] == layout.version
+    compose = found["compose"]
+    assert (compose["name"], compose["directory"]) == (layout.project, str(project.folder))
+    assert sorted(compose["files"]) == [str(project.folder / name) for name in layout.compose_files]
+    inside = {image.removeprefix("docker.io/library/") for image in layout.images}
+    outside = set() if "postgresql" in layout.services else {layout.images[0].removeprefix("docker.io/library/")}
+    assert {image["reference"].removeprefix("docker.io/library/") for image in compose["images"]} == inside - outside
+    database = found["postgresql"]
+    assert (database["name"], database["user"], database["password_set"]) == (layout.database, layout.user, True)
+    if "postgresql" in layout.services:
+        assert database["container"] == project.name_of("postgresql")
+    else:
+        assert (database["container"], database["host"]) == (None, project.address(project.database))
+    assert (found["redis"] is not None) == ("redis" in layout.services)
+    expected = {component: str(project.folder / source) for component, source in layout.binds.items()}
+    expected.update({component: project.mountpoint(volume) for component, volume in layout.volumes.items()})
+    assert {item["component"]: item["path"] for item in found["directories"]} == expected
+    assert {(unit["role"], unit["name"], unit["active"]) for unit in found["units"]} == {
+        (role, layout.services[role], True) for role in ("server", "worker")
+    }
+
+
 def test_backup_saves_every_component_and_leaves_nothing_behind(
     site: Site, neighbour: Project | None, pictures: dict[str, dict[str, list[str]]]
 ) -> None:
     before, around = oracle.picture(site.project), site.compose.leftovers()
     if neighbour:
         run = site.run("backup")
-        assert not run.ok
-        assert site.project.layout.project in run.message
-        assert neighbour.layout.project in run.message
-        assert "authentik_compose_project_name" in run.message
+        told = failure(run)
+        assert site.project.layout.project in told
+        assert neighbour.layout.project in told
+        assert "authentik_compose_project_name" in told
         pictures["neighbour"] = oracle.picture(neighbour)
     run = site.run("backup", **_choice(site, neighbour))
     assert run.ok, run.output
