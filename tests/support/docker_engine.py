@@ -102,7 +102,7 @@ class Engine:
         self._containers.remove(container)
 
     def _unmount(self) -> None:
-        # The daemon leaves the network of the machine mounted where containers used it, and all it had if it was killed.
+        # The daemon leaves the network of the machine mounted where containers used it; a killed one leaves everything.
         mounts = [line.split(" ")[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for path in reversed(mounts):
             if path.startswith("%s/" % self.folder):
