@@ -79,7 +79,7 @@ def test_a_set_is_made_listed_and_read_back(rig: Rig) -> None:
 def test_a_failing_producer_is_the_tasks_failure_and_leaves_nothing(rig: Rig) -> None:
     run = rig.play(rig.backup_tasks([part(SIZE, fail_at=3 * 1048576, how="raise")]))
     assert not run.ok
-    assert run.message.startswith("the program failed on purpose. nothing is wrong")
+    assert run.message.startswith("the program failed on purpose. Nothing is wrong")
     assert run.failures[0].result["error"] == "ToolError"
     partial = rig.store / "sso" / (run.results[0].result["id"] + ".partial")
     assert [path for path in partial.rglob("*") if path.is_file()] == [partial / ".owner.json"]
