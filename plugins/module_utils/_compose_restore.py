@@ -66,9 +66,14 @@ class Note:
         make_private_directories(self._folder)
         write_private(self._path, json.dumps(note).encode("ascii"))
 
-    def forget(self) -> None:
-        """Remove the note."""
+    def forget(self, redis: bool = False) -> None:
+        """Remove the note.
+
+        :param redis: also what this restore kept of a Redis that it had made itself, and that is gone.
+        """
         shutil.rmtree(self._folder, ignore_errors=True)
+        if redis:
+            shutil.rmtree(os.path.join(self._parent, "redis"), ignore_errors=True)
         with contextlib.suppress(OSError):
             os.rmdir(self._parent)  # unless another component's files are still in there
 

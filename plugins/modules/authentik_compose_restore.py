@@ -241,7 +241,8 @@ def prepare(ctx: Context, docker: Docker, note: _restore.Note) -> dict[str, Any]
     if not ctx.check_mode and noted is None:
         started = [name for name in missing["started"] if name not in created["services"]]
         folders = _restore.missing_folders(model) if created["services"] else []
-        note.write({"project": project.name, "started": started, "folders": folders, **created})
+        made = any(unit.role == "redis" and unit.name in created["services"] for unit in data)
+        note.write({"project": project.name, "started": started, "folders": folders, "redis": made, **created})
     return {"changed": bool(plan), "plan": plan, "started": missing["started"]}
 
 
@@ -266,7 +267,7 @@ def undo(ctx: Context, docker: Docker, note: _restore.Note) -> dict[str, Any]:
         return {"changed": False, "plan": []}
     done = _restore.take_back(docker, noted, ctx.check_mode)
     if not ctx.check_mode:
-        note.forget()
+        note.forget(noted["redis"])
     return {"changed": True, "plan": done}
 
 

@@ -191,5 +191,10 @@ def test_the_note_outlives_a_crash_and_goes_with_the_undo(tmp_path: Path) -> Non
     path.write_text("{")
     with pytest.raises(StateError, match="cannot be read"):
         note.read()
+    kept = tmp_path / "20261123T090000Z-11aa" / "redis"
+    kept.mkdir()
     note.forget()
+    assert (path.exists(), kept.exists()) == (False, True)
+    note.write(NOTE)
+    note.forget(redis=True)
     assert list(tmp_path.iterdir()) == []
