@@ -12,6 +12,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._compose_project import print_config
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._docker_services import (
     project_arguments,
 )
@@ -36,8 +37,7 @@ def made_up(docker: Docker, project: ComposeProject) -> tuple[dict[str, bytes], 
     """
     gone = [path for path in project.files if not os.path.isfile(path)]
     if project.files and not gone:
-        printed = docker.compose(project_arguments(project), ["config"]).stdout
-        return {RESOLVED: printed}, []
+        return {RESOLVED: print_config(docker, project_arguments(project))}, []
     containers = docker.containers("label=%s=%s" % (_PROJECT, project.name))
     described = json.dumps(containers, indent=1, sort_keys=True).encode("ascii") + b"\n"
     return {CONTAINERS: described}, [

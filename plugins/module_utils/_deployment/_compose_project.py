@@ -244,6 +244,20 @@ def _plain_variables(text: str) -> dict[str, str]:
     return {key: value.strip("\"'") for key, value in found}
 
 
+def print_config(docker: Docker, words: Sequence[str], options: Sequence[str] = ()) -> bytes:
+    """Return what ``docker compose config`` prints of the project that *words* name.
+
+    :raises ToolError: when Compose cannot read it, as for a variable that has no value.
+    """
+    try:
+        return docker.compose(words, ["config", *options]).stdout
+    except ToolError as exc:
+        if exc.hint or "variable" not in exc.cause:
+            raise
+        hint = "Name the files that hold the project's variables with compose_env_files"
+        raise ToolError(exc.cause, hint, exc.command) from exc
+
+
 def read_config(docker: Docker, plan: ComposeProject, interpolate: bool = True) -> dict[str, Any]:
     """Return the project as Compose resolves it, ``env_file`` read in and dropped, or as written.
 
@@ -252,16 +266,9 @@ def read_config(docker: Docker, plan: ComposeProject, interpolate: bool = True) 
     words = project_arguments(plan)
     if not plan.name:
         words = project_arguments(replace(plan, name="x"))[2:]
-    arguments = ["config", "--format", "json"] + ([] if interpolate else ["--no-interpolate"])
+    options = ["--format", "json"] + ([] if interpolate else ["--no-interpolate"])
     try:
-        done = docker.compose(words, arguments)
-    except ToolError as exc:
-        if exc.hint or "variable" not in exc.cause:
-            raise
-        hint = "Name the files that hold the project's variables with compose_env_files"
-        raise ToolError(exc.cause, hint, exc.command) from exc
-    try:
-        config = json.loads(done.stdout)
+        config = json.loads(print_config(docker, words, options))
     except ValueError as exc:
         raise ToolError("docker compose config of %s printed no JSON: %s" % (plan.directory, exc)) from exc
     return config if isinstance(config, dict) else {}

@@ -209,6 +209,8 @@ class Services:
                 )
             if elapsed + _POLL_SECONDS > self._timeout:
                 url = seen.partition(" ")[0]
+                if managed and servers:
+                    seen = "%s. %s" % (seen, self._manager.last_words(servers[0]))
                 raise StateError(
                     "The authentik server did not become ready within %d s: %s" % (self._timeout, seen),
                     "Give timeout more seconds if it is still migrating, or health_url if it listens elsewhere",
