@@ -137,7 +137,9 @@ def test_an_env_file_that_is_gone(site: Site) -> None:
     try:
         run = site.run("backup")
         told = failure(run)
-        assert str(path) in told
+        assert "PG_PASS" in told
+        assert "compose_env_files" in told
+        assert "stack.env, not on this host" in " ".join(run.output.split())
     finally:
         kept.rename(path)
 
@@ -156,7 +158,7 @@ def test_a_password_that_is_not_that_of_the_kept_volume(site: Site) -> None:
             "restore", store=str(site.store.with_name("wrong password")), services_timeout=10, components=["postgresql"]
         )
         told = failure(run)
-        assert "password" in told
+        assert "password authentication failed" in told
         assert oracle.differences(before, oracle.picture(site.project)) == {}
         assert site.compose.leftovers() == around
     finally:
@@ -177,6 +179,7 @@ def test_a_disk_that_is_full_where_the_database_is(site: Site, disk: Path) -> No
     finally:
         filler.unlink()
     told = failure(run)
-    assert "space" in told
+    assert "needs about" in told
+    assert "MiB free" in told
     assert oracle.differences(before, oracle.picture(site.project)) == {}
     assert oracle.databases(site.project) == ["authentik", "postgres", "template0", "template1"]
