@@ -13,6 +13,7 @@ only a service that has none gets them from Compose.
 from __future__ import annotations
 
 import hashlib
+from itertools import groupby
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _docker, _process
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._stopped_note import StoppedNote
@@ -269,5 +270,7 @@ def _last_words(docker: _docker.Docker, container: dict[str, Any]) -> str:
         return "%s. Its log could not be read: %s" % (how, exc.cause)
     # What went to stdout and to stderr comes apart; the time before each line puts it together.
     lines = sorted(done.stdout.decode("utf-8", "replace").splitlines() + done.stderr.splitlines())
-    said = _process.last_lines("\n".join(line.partition(" ")[2] for line in lines), _LOG_LINES)
+    # A server that waits says the same over and over.
+    different = [text for text, _same in groupby(line.partition(" ")[2] for line in lines)]
+    said = _process.last_lines("\n".join(different), _LOG_LINES)
     return "%s. Its log ends: %s" % (how, said) if said else "%s. Its log is empty" % how
