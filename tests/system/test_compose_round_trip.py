@@ -88,10 +88,8 @@ def test_what_is_found_is_true(site: Site, neighbour: Project | None) -> None:
     assert {image["reference"].removeprefix("docker.io/library/") for image in compose["images"]} == inside - outside
     database = found["postgresql"]
     assert (database["name"], database["user"], database["password_set"]) == (layout.database, layout.user, True)
-    if "postgresql" in layout.services:
-        assert database["container"] == project.name_of("postgresql")
-    else:
-        assert (database["container"], database["host"]) == (None, project.address(project.database))
+    reached = (None, project.gateway) if layout.outside == "network" else (project.name_of(project.database), "")
+    assert (database["container"], database["host"]) == reached
     assert (found["redis"] is not None) == ("redis" in layout.services)
     expected = {component: str(project.folder / source) for component, source in layout.binds.items()}
     expected.update({component: project.mountpoint(volume) for component, volume in layout.volumes.items()})
