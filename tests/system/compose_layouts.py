@@ -5,8 +5,8 @@
 """How authentik's compose projects lie on their hosts, in the layouts that people have.
 
 The files of each are in ``layouts/NAME``. There ``@HTTP@``, ``@HTTPS@`` (what a port variable holds), ``@HTTP_PORT@``,
-``@SOCKET@`` (the engine's), ``@DATABASE@`` (an address outside), ``@FOLDER@`` (the project's) and ``@VERSION@`` are
-filled in.
+``@SOCKET@`` (the engine's), ``@DATABASE@``, ``@DATABASE_PORT@`` (one elsewhere), ``@FOLDER@`` (the project's) and
+``@VERSION@`` are filled in.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ class Layout:
     :ivar folder: name of the project's folder.
     :ivar project: the project's name.
     :ivar services: role -> service; without ``postgresql`` where the database is not part of the project.
+    :ivar outside: where a database is that is not part of the project: in another container of the same ``engine``,
+        or elsewhere on the ``network``.
     :ivar binds: component -> folder, from the project's.
     :ivar volumes: component -> the volume's full name.
     :ivar data_volumes: the full names of the servers' own volumes.
@@ -45,6 +47,7 @@ class Layout:
     services: dict[str, str] = field(default_factory=lambda: dict(STOCK))
     user: str = "authentik"
     database: str = "authentik"
+    outside: str = ""
     binds: dict[str, str] = field(default_factory=dict)
     volumes: dict[str, str] = field(default_factory=dict)
     data_volumes: tuple[str, ...] = ()
@@ -193,8 +196,22 @@ _ALL = (
         images=(_postgres("15-alpine"), _server("2026.2.2")),
         secret_key="key of the external layout",
         password="external password",
+        outside="network",
         services={"server": "server", "worker": "worker"},
         binds={"data": "uploads", "certs": "certs", "custom-templates": "custom-templates"},
+        port="",
+    ),
+    Layout(
+        name="shared",
+        version="2026.5.7",
+        folder="beside-others",
+        project="beside-others",
+        images=(_postgres("15-alpine"), _server("2026.5.7")),
+        secret_key="key of the shared layout",
+        password="shared password",
+        outside="engine",
+        services={"server": "server", "worker": "worker"},
+        binds={"data": "data", "certs": "certs", "custom-templates": "custom-templates"},
         port="",
     ),
 )

@@ -91,8 +91,7 @@ def databases(project: Project) -> list[str]:
 
 def _database(project: Project) -> list[str]:
     # Rows have no order; pg_dump's own comments and its one-time \restrict keys say nothing about the database.
-    login = ["-U", project.layout.user, "-d", project.layout.database]
-    text = project.inside(project.database, "pg_dump", *login)
+    text = project.inside(project.database, "pg_dump", *project.login)
     return sorted(line for line in text.split("\n") if not line.startswith(("--", "\\restrict", "\\unrestrict")))
 
 

@@ -71,6 +71,7 @@ class Project:
         self.layout = layout
         self.folder = compose.projects / layout.folder
         self.http_port = free_port()
+        self.database_port = free_port()
         self._outside = ""
 
     @property
@@ -81,14 +82,15 @@ class Project:
     @property
     def variables(self) -> dict[str, Any]:
         """Inventory variables that this layout needs beside those of its host."""
-        if "postgresql" in self.layout.services:
+        if not self.layout.outside:
             return {}
-        return {
-            # The database is reached from the host, with the host's own programs.
-            "authentik_postgresql_bin_dir": str(bin_directory(18)),
+        admin = {
             "authentik_postgresql_admin_user": "postgres",
             "authentik_postgresql_admin_password": ADMIN_PASSWORD,
         }
+        # What is elsewhere on the network is reached with the host's own programs.
+        programs = {"authentik_postgresql_bin_dir": str(bin_directory(18))}
+        return {**admin, **programs} if self.layout.outside == "network" else admin
 
     def install(self, rows: int = 100, dump: Path | None = None) -> None:
         """Put the files in place, bring everything up, fill it, and wait until it is ready.
@@ -98,7 +100,7 @@ class Project:
         for reference in self.layout.images:
             self.compose.images.need(reference)
         self.compose.images.need_tools()
-        if "postgresql" not in self.layout.services:
+        if self.layout.outside:
             self._start_outside()
         self.write_files()
         for source in self.layout.binds.values():
@@ -124,7 +126,8 @@ class Project:
             "@HTTP_PORT@": str(self.http_port),
             "@HTTP@": "127.0.0.1:%d" % self.http_port if self.layout.port == "address" else str(self.http_port),
             "@HTTPS@": "127.0.0.1:%d" % free_port(),
-            "@DATABASE@": self.address(self._outside) if self._outside else "",
+            "@DATABASE@": self.gateway,
+            "@DATABASE_PORT@": str(self.database_port),
         }
         source = FILES / self.layout.name
         for path in sorted(source.rglob("*")):
@@ -145,7 +148,7 @@ class Project:
         """Fill the database."""
         if dump is not None:
             argv = ["pg_restore", "--no-owner", "--exit-on-error", "--role", self.layout.user]
-            self.inside(self.database, *argv, *self._login(), stdin=dump.read_bytes())
+            self.inside(self.database, *argv, *self.login, stdin=dump.read_bytes())
             return
         authentik_data.load(self.psql, rows=rows, version=self.layout.version)
         if tuple(int(part) for part in self.layout.version.split(".")) < (2024, 10):
@@ -180,10 +183,9 @@ class Project:
             raise RuntimeError("%d containers of the service %s" % (len(names), self.layout.services[role]))
         return names[0]
 
-    def name_of(self, role: str) -> str:
-        """The name of the container of a role."""
-        shown = self.compose.engine.run("inspect", "--format", "{{.Name}}", self.container(role))
-        return shown.strip().lstrip("/")
+    def name_of(self, container: str) -> str:
+        """The name of a container."""
+        return self.compose.engine.run("inspect", "--format", "{{.Name}}", container).strip().lstrip("/")
 
     def address(self, container: str) -> str:
         """The address of a container."""
@@ -200,13 +202,13 @@ class Project:
 
     def psql(self, sql: str) -> str:
         """Run SQL in the instance's database as its owner."""
-        argv = ["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", *self._login()]
+        argv = ["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", *self.login]
         return self.inside(self.database, *argv, stdin=sql.encode())
 
     def admin_psql(self, sql: str) -> str:
         """Run SQL in the database ``postgres`` as a superuser."""
         user = "postgres" if self._outside else self.layout.user
-        argv = ["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-U", user, "-d", "postgres"]
+        argv = ["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-U", user, *self._port(), "-d", "postgres"]
         return self.inside(self.database, *argv, stdin=sql.encode())
 
     def redis(self, commands: str) -> str:
@@ -259,6 +261,7 @@ class Project:
             shutil.rmtree(self.folder)
         if self._outside:
             self.compose.engine.remove(self._outside)
+        if self.layout.outside == "engine":
             self.compose.engine.run("network", "rm", NETWORK)
 
     def damage(self) -> None:
@@ -269,15 +272,30 @@ class Project:
         if "redis" in self.layout.services:
             self.redis("FLUSHALL")
 
-    def _login(self) -> list[str]:
-        return ["-U", self.layout.user, "-d", self.layout.database]
+    @property
+    def gateway(self) -> str:
+        """The machine's address for containers."""
+        shown = "{{range .IPAM.Config}}{{.Gateway}}{{end}}"
+        return self.compose.engine.run("network", "inspect", "--format", shown, "bridge").strip()
+
+    @property
+    def login(self) -> list[str]:
+        """Options by which PostgreSQL's programs reach the database from inside its container, as its owner."""
+        return ["-U", self.layout.user, *self._port(), "-d", self.layout.database]
+
+    def _port(self) -> list[str]:
+        return ["-p", str(self.database_port)] if self.layout.outside == "network" else []
 
     def _start_outside(self) -> None:
-        engine = self.compose.engine
-        engine.run("network", "create", NETWORK)
-        self._outside = engine.create(
-            "--network=%s" % NETWORK, "--env=POSTGRES_PASSWORD=%s" % ADMIN_PASSWORD, self.layout.images[0]
-        )
+        engine, password = self.compose.engine, "--env=POSTGRES_PASSWORD=%s" % ADMIN_PASSWORD
+        image = self.layout.images[0]
+        if self.layout.outside == "engine":
+            engine.run("network", "create", NETWORK)
+            self._outside = engine.create("--network=%s" % NETWORK, "--network-alias=postgres.shared", password, image)
+        else:
+            # In the machine's own network, at an address that containers reach too.
+            listen = ["-c", "listen_addresses=127.0.0.1,%s" % self.gateway, "-c", "port=%d" % self.database_port]
+            self._outside = engine.create("--network=host", password, image, *listen)
         self._wait_for_database()
         self.admin_psql(
             "CREATE ROLE {0} LOGIN PASSWORD '{1}';\nCREATE DATABASE {2} OWNER {0} TEMPLATE template0;".format(
@@ -291,7 +309,8 @@ class Project:
         end = time.monotonic() + seconds
         while True:
             try:
-                self.inside(self.database, "psql", "-U", user, "-h", "127.0.0.1", "-d", "postgres", "-c", "SELECT 1")
+                login = ["-U", user, "-h", "127.0.0.1", *self._port(), "-d", "postgres"]
+                self.inside(self.database, "psql", *login, "-c", "SELECT 1")
                 return
             except RuntimeError:
                 if time.monotonic() > end:

@@ -46,9 +46,9 @@ class Site:
         """Run a playbook of the checkout; the variables are given without the prefix ``authentik_``."""
         given: dict[str, object] = {"authentik_store": str(self.store)}
         given.update({"authentik_" + name: value for name, value in variables.items()})
-        return self.controller.playbook(
-            "playbooks/%s.yml" % playbook, given, check=check, env=self.compose.environment, timeout=900
-        )
+        # Faster, as the documentation advises; over ssh the settings are left as a newcomer has them.
+        env = {**self.compose.environment, **({} if self.host else {"ANSIBLE_PIPELINING": "true"})}
+        return self.controller.playbook("playbooks/%s.yml" % playbook, given, check=check, env=env, timeout=900)
 
     def info(self, **options: object) -> Run:
         """Run the module that finds the instance."""

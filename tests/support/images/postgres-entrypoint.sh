@@ -63,6 +63,7 @@ fi
 if [ "${1:-}" = postgres ]; then
     [ -s "$PGDATA/PG_VERSION" ] || initialise
     unset POSTGRES_PASSWORD
-    set -- "$@" -c listen_addresses='*' -c fsync=off
+    shift
+    set -- postgres -c listen_addresses='*' -c fsync=off "$@"
 fi
 exec "$@"
