@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _docker, _process
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._docker_services import (
     DockerServices,
-    project_arguments,
+    making_arguments,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import Container, Unit
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
@@ -284,7 +284,7 @@ class ComposeUp:
     def _create(self, timeout: float) -> None:
         options = ["--no-recreate", "--no-build", "--pull", "never"]
         try:
-            self._docker.compose(project_arguments(self._project), ["create", *options], timeout=timeout)
+            self._docker.compose(making_arguments(self._project), ["create", *options], timeout=timeout)
         except ToolError as exc:
             raise ToolError(
                 exc.cause, exc.hint or "Compose makes what is still missing when this is run again", exc.command

@@ -35,7 +35,7 @@ def made_up(docker: Docker, project: ComposeProject) -> tuple[dict[str, bytes], 
 
     :raises ToolError: Compose does not accept its files.
     """
-    gone = [path for path in project.files if not os.path.isfile(path)]
+    gone = [*project.missing_files, *(path for path in project.files if not os.path.isfile(path))]
     if project.files and not gone:
         return {RESOLVED: print_config(docker, project_arguments(project))}, []
     containers = docker.containers("label=%s=%s" % (_PROJECT, project.name))

@@ -155,7 +155,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._compose_up
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._compose_project import read_config
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._docker_services import (
     DockerServices,
-    project_arguments,
+    making_arguments,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import Image
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._system import System
@@ -229,7 +229,7 @@ def prepare(ctx: Context, docker: Docker, note: _restore.Note) -> dict[str, Any]
     data = data_units(instance)
     if not params["rebuild"] and all(state == "active" for state in services.states(data).values()):
         return {"changed": False, "plan": [], "started": []}
-    model = read_config(docker, project) if project.files else {}
+    model = read_config(docker, project) if project.can_be_made else {}
     missing = ComposeUp(docker, instance, services, model, images_of(ctx)).run(params["timeout"], check_mode=True)
     created, noted = missing["created"], note.read()
     if params["rebuild"]:
@@ -256,7 +256,7 @@ def finish(ctx: Context, docker: Docker, note: _restore.Note) -> dict[str, Any]:
     project = project_of(ctx.look_without_database())
     if not ctx.check_mode:
         arguments = ["up", "--detach", "--no-recreate", "--no-build", "--pull", "never"]
-        docker.compose(project_arguments(project), arguments, timeout=ctx.params["timeout"])
+        docker.compose(making_arguments(project), arguments, timeout=ctx.params["timeout"])
     return {"changed": True, "plan": ["compose: all services of the project %s are started" % project.name]}
 
 

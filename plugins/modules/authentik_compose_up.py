@@ -134,7 +134,7 @@ def body(context: Context) -> dict[str, Any]:
     docker = Docker(params["docker_host"])
     services = DockerServices(System(), docker, project, "", params["timeout"])
     # The files of a project may be elsewhere, as those of Portainer are; its containers can be started all the same.
-    model = read_config(docker, project) if project.files else {}
+    model = read_config(docker, project) if project.can_be_made else {}
     images = [
         Image(item["service"], item["reference"], item["id"], tuple(item["digests"])) for item in params["images"]
     ]

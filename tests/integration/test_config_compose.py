@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,11 @@ def test_what_is_saved_besides_the_files(project: Project) -> None:
         ["--project-name", "ak", "--project-directory", str(project.old), "--file", files[0]]
         + ["--env-file", str(project.old / ".env"), "--profile", "ldap", "config"]
     ]
+    partly = replace(described, missing_files=("/elsewhere/override.yml",))
+    made, warnings = _config_compose.made_up(Engine(), partly)  # type: ignore[arg-type]
+    assert list(made) == ["containers.json"], "what Compose makes of a part of its files is not what ran"
+    assert "(/elsewhere/override.yml)" in warnings[0]
+    assert _config_compose.describe(partly)["missing_files"] == ["/elsewhere/override.yml"]
     project.lose()
     made, warnings = _config_compose.made_up(engine, described)  # type: ignore[arg-type]
     assert json.loads(made["containers.json"])[0]["Config"]["Env"] == ["PG_PASS=ü"]

@@ -48,6 +48,10 @@ def test_portainer_keeps_the_files_elsewhere(host: Host) -> None:
     assert "stack.env" in warning
     assert "compose_files" in warning
     assert host.fake.asked == []
+    assert found.compose is not None
+    assert found.compose.missing_files == ("/data/compose/7/docker-compose.yml",)
+    assert found.compose.missing_env_files == ("/data/compose/7/stack.env",)
+    assert not found.compose.can_be_made
 
 
 def test_the_files_of_portainer_are_found_in_its_volume(host: Host) -> None:

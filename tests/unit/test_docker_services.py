@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment import _docker_services
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import ComposeProject
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._services import needs_change
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import StateError
 
 DOCKER = ("/usr/bin/docker",)
 
@@ -90,6 +92,20 @@ def test_projects_have_keys_of_their_own() -> None:
     assert keys[:2] == ["sso", "sso2"]
     assert len(set(keys)) == 3
     assert "/" not in keys[2]
+
+
+@pytest.mark.parametrize(
+    "project",
+    [
+        ComposeProject(DOCKER, "sso", "/a", ("/a/c.yml",), missing_files=("/a/gone.yml",)),
+        ComposeProject(DOCKER, "sso", "/a", ("/a/c.yml",), missing_env_files=("/a/gone.yml",)),
+    ],
+)
+def test_compose_makes_nothing_of_a_part_of_the_files(project: ComposeProject) -> None:
+    with pytest.raises(StateError, match=r"this host: /a/gone\.yml"):
+        _docker_services.making_arguments(project)
+    whole = replace(project, missing_files=(), missing_env_files=())
+    assert _docker_services.making_arguments(whole) == _docker_services.project_arguments(whole)
 
 
 def test_compose_is_told_all_of_the_project() -> None:

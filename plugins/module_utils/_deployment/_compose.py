@@ -102,7 +102,6 @@ class ComposeDiscovery(Facts):
         super().__init__(options, system)
         self.engine = engine
         self.plan = project.plan
-        self._files_known = project.files_known
         self._planned: list[Service] | None = None
         self.warnings += project.warnings
         self.services = engine.of(self.plan.name) if self.plan.name else []
@@ -171,7 +170,7 @@ class ComposeDiscovery(Facts):
 
         :raises RecoveryError: when the files cannot be read and there is no container either.
         """
-        if self._planned is not None or not self._files_known:
+        if self._planned is not None or not self.plan.can_be_read:
             return False
         self._planned = []
         try:
@@ -327,7 +326,7 @@ class ComposeDiscovery(Facts):
         files = FileList(self.system, self.plan.directory)
         files.add_compose_files(self.plan.files)
         files.add("env", self.plan.env_files)
-        if self._files_known:
+        if self.plan.can_be_read:
             self.engine.docker.compose_version()
             try:
                 files.add_raw_config(read_config(self.engine.docker, self.plan, interpolate=False))

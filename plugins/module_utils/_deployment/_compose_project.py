@@ -89,11 +89,9 @@ class Project:
     """The chosen project.
 
     :param plan: the compose project as ``docker compose`` is told of it; its name is empty until Compose tells.
-    :param files_known: whether its compose files are on this host.
     """
 
     plan: ComposeProject
-    files_known: bool
     warnings: list[str] = field(default_factory=list)
 
 
@@ -189,9 +187,11 @@ def _locate(
         directory=folder,
         files=tuple(path for path in files if system.exists(path)),
         env_files=tuple(path for path in env_files if system.exists(path)),
+        missing_files=tuple(path for path in files if not system.exists(path)),
+        missing_env_files=tuple(path for path in env_files if not system.exists(path)),
         profiles=tuple(options.get("compose_profiles") or ()),
     )
-    return Project(plan, complete, warnings)
+    return Project(plan, warnings)
 
 
 def _refuse_absent(system: System, paths: Sequence[str], option: str) -> None:

@@ -17,7 +17,7 @@ from itertools import groupby
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _docker, _process
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._stopped_note import StoppedNote
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import ToolError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import StateError, ToolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,6 +104,21 @@ def project_arguments(project: ComposeProject) -> list[str]:
         for value in values:
             words += [option, value]
     return words
+
+
+def making_arguments(project: ComposeProject) -> list[str]:
+    """Return :func:`project_arguments` for a command that may make containers.
+
+    :raises StateError: when some of the files are not there, without which Compose would make other ones.
+    """
+    if not project.can_be_made:
+        missing = [*project.missing_files, *project.missing_env_files]
+        raise StateError(
+            "Compose would have to make containers of the project %s, and not all files that it was made from are on "
+            "this host%s" % (project.name, ": %s" % ", ".join(missing) if missing else ""),
+            "Bring the files back, or name those of the project with compose_files and compose_env_files",
+        )
+    return project_arguments(project)
 
 
 class DockerServices:
@@ -231,7 +246,7 @@ class DockerServices:
 
     def _compose(self, unit: Unit, arguments: list[str]) -> None:
         try:
-            self._docker.compose(project_arguments(self._project), arguments, timeout=self._timeout)
+            self._docker.compose(making_arguments(self._project), arguments, timeout=self._timeout)
         except ToolError as exc:
             raise self._explained(unit, exc) from exc
 

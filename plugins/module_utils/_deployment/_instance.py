@@ -182,6 +182,9 @@ class ComposeProject:
     :param env_files: files of variables for the compose files themselves.
     :param server_port: the port on which the server listens inside its container.
     :param server_path: the path of its readiness URL.
+    :param missing_files: compose files that its containers were made from and that are not on this host: without them
+        Compose would make something else.
+    :param missing_env_files: the same for env files.
     :param postgresql_service: the service that is authentik's database; empty for a database outside the project.
     :param redis_service: the service that is authentik's Redis server; empty where there is none in the project.
     """
@@ -195,8 +198,20 @@ class ComposeProject:
     images: tuple[Image, ...] = ()
     server_port: int = 9000
     server_path: str = "/-/health/ready/"
+    missing_files: tuple[str, ...] = ()
+    missing_env_files: tuple[str, ...] = ()
     postgresql_service: str = ""
     redis_service: str = ""
+
+    @property
+    def can_be_read(self) -> bool:
+        """Whether all its compose files are on this host."""
+        return bool(self.files) and not self.missing_files
+
+    @property
+    def can_be_made(self) -> bool:
+        """Whether Compose would make of its files what its containers are."""
+        return self.can_be_read and not self.missing_env_files
 
     def describe(self) -> dict[str, Any]:
         """Return it as values that JSON can hold."""
@@ -205,6 +220,8 @@ class ComposeProject:
             "directory": self.directory,
             "files": list(self.files),
             "env_files": list(self.env_files),
+            "missing_files": list(self.missing_files),
+            "missing_env_files": list(self.missing_env_files),
             "profiles": list(self.profiles),
             "postgresql_service": self.postgresql_service,
             "redis_service": self.redis_service,
