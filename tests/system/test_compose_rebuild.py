@@ -9,6 +9,7 @@ The tests of this file build on each other, in their order.
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,17 @@ def test_another_release_is_refused_and_leaves_nothing(site: Site, picture: dict
     told = failure(run)
     assert "2025.6.1" in told
     assert LAYOUT.version in told
+    assert site.compose.leftovers() == around
+    assert site.leftovers() == []
+
+
+def test_a_port_that_another_program_has_undoes_everything(site: Site, picture: dict[str, list[str]]) -> None:
+    around = site.compose.leftovers()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = "127.0.0.1:%d" % taken.getsockname()[1]
+        run = site.run("restore", rebuild=True, rebuild_env={"COMPOSE_PORT_HTTP": port})
+    told = failure(run)
+    assert port in told
     assert site.compose.leftovers() == around
     assert site.leftovers() == []
 

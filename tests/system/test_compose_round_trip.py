@@ -32,7 +32,7 @@ OVER_SSH = "2025.12"
 WITH_NEIGHBOUR = "2026.8"
 NEIGHBOUR = "2025.10"
 # A restore over the living instance, per way of keeping directories, and per way of reaching database and host.
-LIVING = ("named", "external", OVER_SSH)
+LIVING = ("2023.10", "named", "external", OVER_SSH)
 
 
 @pytest.fixture(scope="module", params=sorted(LAYOUTS))
