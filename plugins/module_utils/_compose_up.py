@@ -20,7 +20,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment
     DockerServices,
     making_arguments,
 )
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import Container, Unit
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import Container, Image, Unit
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     ConnectError,
     DiscoveryError,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import (
         ComposeProject,
-        Image,
         Instance,
         RedisSettings,
     )
@@ -100,6 +99,11 @@ def _replicas(service: dict[str, Any]) -> int:
     deploy = service.get("deploy") or {}
     replicas = service.get("scale", deploy.get("replicas", 1))
     return 1 if replicas is None else int(replicas)
+
+
+def images_of(given: list[dict[str, Any]]) -> list[Image]:
+    """Return the images that the option ``images`` gives."""
+    return [Image(item["service"], item["reference"], item["id"], tuple(item["digests"])) for item in given]
 
 
 def missing_image(

@@ -100,6 +100,20 @@ INSTANCE_SPEC: dict[str, Any] = {
     "health_url": {"type": "str"},
 }
 
+IMAGES_SPEC: dict[str, Any] = {
+    "images": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "service": {"type": "str", "required": True},
+            "reference": {"type": "str", "required": True},
+            "id": {"type": "str", "default": ""},
+            "digests": {"type": "list", "elements": "str", "default": []},
+        },
+    },
+}
+
 _BACKUP_SET = {
     "type": "dict",
     "options": {

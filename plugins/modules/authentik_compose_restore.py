@@ -29,6 +29,7 @@ attributes:
     support: full
 extends_documentation_fragment:
   - authentik_ops.recovery.attributes
+  - authentik_ops.recovery.images
   - authentik_ops.recovery.instance
 options:
   step:
@@ -58,30 +59,6 @@ options:
       - Whether the whole project is made by this restore.
     type: bool
     default: false
-  images:
-    description:
-      - The images that the instance had, as the record of C(config) in a backup set has them.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      service:
-        description: The service of the compose project that used it.
-        type: str
-        required: true
-      reference:
-        description: Its name and tag, as the project has it.
-        type: str
-        required: true
-      id:
-        description: The engine's id of it.
-        type: str
-        default: ""
-      digests:
-        description: The registry's names for it.
-        type: list
-        elements: str
-        default: []
   work_dir:
     description:
       - Folder on the host under which the note is kept.
@@ -149,6 +126,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils import _com
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._compose_up import (
     ComposeUp,
     data_units,
+    images_of,
     project_of,
     wanted_of,
 )
@@ -157,12 +135,12 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment
     DockerServices,
     making_arguments,
 )
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import Image
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._system import System
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._docker import Docker
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import default_work_dir
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import (
+    IMAGES_SPEC,
     INSTANCE_SPEC,
     Context,
     run_module,
@@ -175,20 +153,10 @@ if TYPE_CHECKING:
 
 ARGUMENT_SPEC = {
     **INSTANCE_SPEC,
+    **IMAGES_SPEC,
     "step": {"type": "str", "choices": ["check", "prepare", "finish", "undo"], "required": True},
     "restore_id": {"type": "str", "required": True},
     "rebuild": {"type": "bool", "default": False},
-    "images": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "service": {"type": "str", "required": True},
-            "reference": {"type": "str", "required": True},
-            "id": {"type": "str", "default": ""},
-            "digests": {"type": "list", "elements": "str", "default": []},
-        },
-    },
     "work_dir": {"type": "path"},
     "timeout": {"type": "int", "default": 600},
 }
@@ -211,7 +179,7 @@ def check(ctx: Context, docker: Docker, note: _restore.Note) -> dict[str, Any]:
     docker.compose_version()
     if ctx.params["rebuild"]:
         _restore.refuse_existing(docker, project, [], note.read())
-    missing = _restore.missing_images(docker, images_of(ctx))
+    missing = _restore.missing_images(docker, images_of(ctx.params["images"]))
     return {
         "changed": False,
         "plan": ["compose: the project %s is made" % project] if ctx.params["rebuild"] else [],
@@ -230,7 +198,9 @@ def prepare(ctx: Context, docker: Docker, note: _restore.Note) -> dict[str, Any]
     if not params["rebuild"] and all(state == "active" for state in services.states(data).values()):
         return {"changed": False, "plan": [], "started": []}
     model = read_config(docker, project) if project.can_be_made else {}
-    missing = ComposeUp(docker, instance, services, model, images_of(ctx)).run(params["timeout"], check_mode=True)
+    missing = ComposeUp(docker, instance, services, model, images_of(ctx.params["images"])).run(
+        params["timeout"], check_mode=True
+    )
     created, noted = missing["created"], note.read()
     if params["rebuild"]:
         wanted = wanted_of(model, project.name)
@@ -269,13 +239,6 @@ def undo(ctx: Context, docker: Docker, note: _restore.Note) -> dict[str, Any]:
     if not ctx.check_mode:
         note.forget(noted["redis"])
     return {"changed": True, "plan": done}
-
-
-def images_of(ctx: Context) -> list[Image]:
-    """Return the images of the set."""
-    return [
-        Image(item["service"], item["reference"], item["id"], tuple(item["digests"])) for item in ctx.params["images"]
-    ]
 
 
 def main() -> None:

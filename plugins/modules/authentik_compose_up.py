@@ -20,33 +20,9 @@ author:
   - The authentik_ops.recovery contributors (@authentik-ops)
 extends_documentation_fragment:
   - authentik_ops.recovery.attributes
+  - authentik_ops.recovery.images
   - authentik_ops.recovery.instance
 options:
-  images:
-    description:
-      - The images that the instance had, as a backup set records them. When one is not on the host, the error names
-        the digest to pull. When there is another one of the same name, a warning says so.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      service:
-        description: The service of the compose project that used it.
-        type: str
-        required: true
-      reference:
-        description: Its name and tag, as the project has it.
-        type: str
-        required: true
-      id:
-        description: The engine's id of it.
-        type: str
-        default: ""
-      digests:
-        description: The registry's names for it, such as V(ghcr.io/goauthentik/server@sha256:...).
-        type: list
-        elements: str
-        default: []
   timeout:
     description:
       - How many seconds the project may take to be made, and the database and Redis to accept connections.
@@ -109,13 +85,13 @@ services:
       ready_seconds: 3.2
 """
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._compose_up import ComposeUp, project_of
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._compose_up import ComposeUp, images_of, project_of
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._compose_project import read_config
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._docker_services import DockerServices
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import Image
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._system import System
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._docker import Docker
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import (
+    IMAGES_SPEC,
     INSTANCE_SPEC,
     Context,
     run_module,
@@ -135,10 +111,7 @@ def body(context: Context) -> dict[str, Any]:
     services = DockerServices(System(), docker, project, "", params["timeout"])
     # The files of a project may be elsewhere, as those of Portainer are; its containers can be started all the same.
     model = read_config(docker, project) if project.can_be_made else {}
-    images = [
-        Image(item["service"], item["reference"], item["id"], tuple(item["digests"])) for item in params["images"]
-    ]
-    up = ComposeUp(docker, instance, services, model, images)
+    up = ComposeUp(docker, instance, services, model, images_of(params["images"]))
     result = up.run(params["timeout"], context.check_mode)
     for warning in up.warnings:
         context.warn(warning)
@@ -149,18 +122,7 @@ def main() -> None:
     """Run the module."""
     run_module(
         dict(
-            INSTANCE_SPEC,
-            images={
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "service": {"type": "str", "required": True},
-                    "reference": {"type": "str", "required": True},
-                    "id": {"type": "str", "default": ""},
-                    "digests": {"type": "list", "elements": "str", "default": []},
-                },
-            },
+            {**INSTANCE_SPEC, **IMAGES_SPEC},
             timeout={"type": "int", "default": 600},
         ),
         body,

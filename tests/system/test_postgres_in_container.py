@@ -12,8 +12,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,15 +40,15 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._
 from tests.support import authentik_data, oracle
 from tests.support.pg_container import SUPERUSER, PgContainer
 from tests.support.pg_sets import RESTORE_ID, SUFFIX, write_manifest
+from tests.system.pg_processes import client_of, finish, job, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.support.docker_engine import Engine
 
 pytestmark = pytest.mark.system
 
-ROOT = Path(__file__).resolve().parents[2]
 PRINTABLE = "".join(chr(code) for code in range(32, 127))
 SUITES = {"bullseye": 13, "bookworm": 15}
 
@@ -117,36 +115,6 @@ def databases_in(folder: Path) -> tuple[list[_restore_set.SetDatabase], _files.D
     manifest = json.loads((folder / "manifest.json").read_text())
     databases = _restore_set.databases_of(manifest, [], "authentik", "authentik")
     return databases, _files.DirectorySource(str(folder), manifest["artifacts"])
-
-
-def job(server: PgContainer, what: str, **more: Any) -> subprocess.Popen[str]:
-    """Start the program of ``pg_job.py``."""
-    given = {"what": what, "docker": server.docker, "id": server.id, "name": server.name, "gate": "", **more}
-    argv = [sys.executable, str(Path(__file__).with_name("pg_job.py")), json.dumps(given)]
-    env = dict(os.environ, PYTHONPATH=str(ROOT / ".collections"))
-    return subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(true: Callable[[], object], process: subprocess.Popen[str], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        if process.poll() is not None:
-            raise AssertionError("it ended early: %s" % (process.stderr.read() if process.stderr else ""))
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    """Wait for the program's end and return what it said."""
-    return process.communicate(timeout=90)[1]
-
-
-def client_of(process: subprocess.Popen[str], word: str) -> int:
-    """Return the process id of the Docker client that runs a program with this argument."""
-    children = Path("/proc/%d/task/%d/children" % (process.pid, process.pid)).read_text().split()
-    found = [pid for pid in children if word.encode() in Path("/proc/%s/cmdline" % pid).read_bytes().split(b"\0")]
-    assert len(found) == 1, children
-    return int(found[0])
 
 
 def test_dump_restore_swap_undo(anywhere: PgContainer, tmp_path: Path) -> None:
