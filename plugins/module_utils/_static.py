@@ -13,8 +13,9 @@ import re
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _tar, _tar_codec, _tree
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _mounts, _tar, _tar_codec, _tree
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError, StateError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_names import content_rule
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import TreeDigest
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _look(root: str) -> dict[str, Any]:
     findings, digest = _tree.Findings(root), TreeDigest()
     fd = _tree.open_root(root)
     try:
-        for node in _tree.walk(fd, findings, read=False):
+        for node in _tree.walk(fd, findings, read=False, leave=content_rule(root)):
             if node.link_to is None:
                 digest.add(node.entry)
             else:
@@ -184,15 +185,18 @@ def _look(root: str) -> dict[str, Any]:
 def _unchanged(root: str, previous: dict[str, Any] | None) -> dict[str, Any] | None:
     if not previous:
         return None
-    findings, digest = digest_tree(root)
+    findings, digest = digest_tree(root, content_rule(root))
     if digest["digest"] != previous["digest"]:
         return None
     return dict(_facts(findings, digest), state="linked", unchanged=True, linked=previous["set"])
 
 
-def digest_tree(root: str) -> tuple[_tree.Findings, dict[str, Any]]:
-    """Read a whole tree and return what was found and its fingerprint."""
-    return again_when_changed(root, lambda findings, digest: _write(root, _Nowhere(), findings, digest))
+def digest_tree(root: str, leave: _tree.Leave | None = None) -> tuple[_tree.Findings, dict[str, Any]]:
+    """Read a whole tree and return what was found and its fingerprint.
+
+    :param leave: what of it is no content; of a live directory, ``content_rule`` of it.
+    """
+    return again_when_changed(root, lambda findings, digest: _write(root, _Nowhere(), findings, digest, leave))
 
 
 def _send(root: str, component: str, sink: DirectorySink | SpoolSink, compression: str) -> dict[str, Any]:
@@ -201,7 +205,7 @@ def _send(root: str, component: str, sink: DirectorySink | SpoolSink, compressio
 
     def attempt(findings: _tree.Findings, digest: TreeDigest) -> None:
         with sink.artifact(path) as out, _tar_codec.compressor(out, compression) as packer:
-            _write(root, packer, findings, digest)
+            _write(root, packer, findings, digest, content_rule(root))
         artifact.update(size=out.size, sha256=out.sha256)
 
     findings, fingerprint = again_when_changed(root, attempt)
@@ -233,11 +237,13 @@ def again_when_changed(
     )
 
 
-def _write(root: str, out: _tar.Writable, findings: _tree.Findings, digest: TreeDigest) -> None:
+def _write(
+    root: str, out: _tar.Writable, findings: _tree.Findings, digest: TreeDigest, leave: _tree.Leave | None
+) -> None:
     writer = _tar.TarWriter(out, digest)
     fd = _tree.open_root(root)
     try:
-        for node in _tree.walk(fd, findings):
+        for node in _tree.walk(fd, findings, leave=leave):
             writer.add(node)
     finally:
         os.close(fd)
@@ -275,34 +281,7 @@ def find_trouble(path: str) -> str:
     if not stat.S_ISDIR(info.st_mode):
         raise InputError("%s is not a directory" % path, "Give the right path with directories", "ls -ld %s" % path)
     if os.access(path, os.R_OK | os.X_OK) and not os.listdir(path):
-        place = unmounted(os.path.realpath(path), _text("/etc/fstab"), _text("/proc/self/mountinfo"))
+        place = _mounts.missing_mount(os.path.realpath(path))
         if place:
             return "%s is empty, and /etc/fstab has a file system for %s that is not mounted" % (path, place)
     return ""
-
-
-def unmounted(path: str, fstab: str, mountinfo: str) -> str:
-    """The mount point of ``fstab`` at or above ``path`` that ``mountinfo`` does not have; empty when there is none."""
-    rows = [line.split() for line in fstab.splitlines() if not line.lstrip().startswith("#")]
-    wanted = {_unescape(row[1]).rstrip("/") for row in rows if len(row) > 2}
-    missing = wanted - set(mount_points(mountinfo)) - {"", "none", "swap"}
-    above = [place for place in missing if (path + "/").startswith(place + "/")]
-    return max(above, key=len, default="")
-
-
-def mount_points(mountinfo: str) -> list[str]:
-    """Every mount point in the text of ``/proc/self/mountinfo``."""
-    rows = [line.split(" ") for line in mountinfo.splitlines()]
-    return [_unescape(row[4]) for row in rows if len(row) > 4]
-
-
-def _unescape(text: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), text)
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
-            return stream.read()
-    except OSError:
-        return ""

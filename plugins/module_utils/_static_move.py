@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _static
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import RecoveryError, StateError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_names import content_names, content_rule
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import (
     DEFAULT_TENANT,
     is_old_layout,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import Part, Work
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree import Leave
 
 
 def describe(work: Work, names: dict[str, str]) -> list[str]:
@@ -109,16 +111,16 @@ def changed(record: dict[str, Any], part: Part) -> str:
     if part.inside:
         # The fingerprint is that of the tree that this was a part of.
         return "it may have been changed since it was restored"
-    if part.deeper and os.listdir(live) == [DEFAULT_TENANT]:
+    if part.deeper and content_names(live) == [DEFAULT_TENANT]:
         inner = os.path.join(live, DEFAULT_TENANT)
-        if not os.path.islink(inner) and not _differs(record, inner):
+        if not os.path.islink(inner) and not _differs(record, inner, None):
             return ""
-    return "it was changed since it was restored" if _differs(record, live) else ""
+    return "it was changed since it was restored" if _differs(record, live, content_rule(live)) else ""
 
 
-def _differs(record: dict[str, Any], path: str) -> bool:
+def _differs(record: dict[str, Any], path: str, leave: Leave | None) -> bool:
     try:
-        return bool(differences(record["fingerprint"], _static.digest_tree(path)[1]))
+        return bool(differences(record["fingerprint"], _static.digest_tree(path, leave)[1]))
     except RecoveryError:
         return True  # what cannot be read is not known to be in the backup
 

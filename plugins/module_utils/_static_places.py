@@ -14,11 +14,10 @@ own.
 from __future__ import annotations
 
 import os
-import re
 from typing import Any, NamedTuple
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import ID_PATTERN
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_names import beside
 
 #: Before authentik 2024.2 these lay in the directory itself; since then in a folder for the default tenant.
 _OLD_FOLDERS = frozenset(("application-icons", "source-icons", "flow-backgrounds"))
@@ -94,7 +93,7 @@ def make_place(component: str, path: str, restore_id: str) -> Place:
 
 
 def _place(component: str, live: str, restore_id: str) -> Place:
-    return Place(component, live, "%s.new-%s" % (live, restore_id), "%s.before-%s" % (live, restore_id))
+    return Place(component, live, beside(live, "new", restore_id), beside(live, "before", restore_id))
 
 
 def find_parts(record: dict[str, Any], given: str | None, here: Here, restore_id: str) -> Work:
@@ -148,25 +147,3 @@ def _split(record: dict[str, Any], media: str, here: Here, restore_id: str) -> W
 def is_old_layout(names: list[str]) -> bool:
     """Whether these are the names in a directory of uploaded files of before authentik 2024.2."""
     return DEFAULT_TENANT not in names and not _OLD_FOLDERS.isdisjoint(names)
-
-
-def free_name(wanted: str) -> str:
-    """Return ``wanted``, or the first of ``wanted_2``, ``wanted_3`` ... that is not taken."""
-    name, number = wanted, 1
-    while os.path.lexists(name):
-        number += 1
-        name = "%s_%d" % (wanted, number)
-    return name
-
-
-def abandoned_copies(place: Place) -> list[str]:
-    """Copies of this directory that other restores prepared and never swapped in."""
-    parent, name = os.path.split(place.live)
-    pattern = re.escape(name) + r"\.new-(%s)(?:\.whole)?" % ID_PATTERN
-    found = [match for match in (re.fullmatch(pattern, entry) for entry in sorted(os.listdir(parent))) if match]
-    # Where the other name exists, that restore was half swapped: undoing it is the operator's to decide.
-    return [
-        os.path.join(parent, match.group())
-        for match in found
-        if not os.path.lexists("%s.before-%s" % (place.live, match.group(1)))
-    ]

@@ -26,11 +26,11 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import free_bytes
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import artifacts_of
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_move import remove
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_names import abandoned_copies
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import (
     Here,
     Part,
     Work,
-    abandoned_copies,
     find_parts,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_swap import (
@@ -205,7 +205,7 @@ def prepare(work: Work, source: DirectorySource | SpoolSource) -> list[str]:
         raise StateError("; ".join(blockers))
     made = [_make_parents(place.live) for place in places]
     for place in places:
-        for copy in [*abandoned_copies(place), place.new, place.whole]:
+        for copy in [*(copy.path for copy in abandoned_copies(place.live)), place.new, place.whole]:
             remove(copy)
     try:
         warnings = _unpack(work.record, source, _copy(work))

@@ -16,14 +16,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _static, _static_move
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _mounts, _static_move
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import StateError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import fsync_directory, write_private
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_move import remove
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import free_name
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_names import beside, free_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import Part, Place, Work
@@ -127,9 +126,9 @@ def _aside(record: dict[str, Any], part: Part) -> tuple[str, str]:
     if not os.path.lexists(place.live):
         return place.new, ""
     if os.path.lexists(place.new):
-        return free_name("%s.found-%s" % (place.live, restore_id)), "it was made during the restore"
+        return free_name(beside(place.live, "found", restore_id)), "it was made during the restore"
     why = _static_move.changed(record, part)
-    return (free_name("%s.undone-%s" % (place.live, restore_id)), why) if why else (place.new, "")
+    return (free_name(beside(place.live, "undone", restore_id)), why) if why else (place.new, "")
 
 
 def target_blockers(place: Place) -> list[str]:
@@ -137,9 +136,7 @@ def target_blockers(place: Place) -> list[str]:
     # A link here is one that is itself replaced.
     if os.path.lexists(place.live) and not (os.path.isdir(place.live) or os.path.islink(place.live)):
         blockers.append("%s: %s is not a directory" % (place.component, place.live))
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
-        mounted = _static.mount_points(stream.read())
-    for point in _mounts_at_or_below(place.live, mounted):
+    for point in [place.live] * _mounts.is_mount_point(place.live) + _mounts.below(place.live):
         blockers.append(
             "%s: %s is a mount point, which cannot be swapped by rename; restore to another directory with"
             " paths: {%s: /path} and move the content, or unmount it first" % (place.component, point, place.component)
@@ -148,10 +145,6 @@ def target_blockers(place: Place) -> list[str]:
     if not os.access(parent, os.W_OK | os.X_OK):
         blockers.append("%s: %s may not be written to; run the task with become: true" % (place.component, parent))
     return blockers
-
-
-def _mounts_at_or_below(path: str, mounted: list[str]) -> Iterator[str]:
-    return (point for point in sorted(set(mounted)) if point == path or point.startswith(path + "/"))
 
 
 def existing_parent(path: str) -> str:

@@ -24,7 +24,11 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import Entry, Findings, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import Optional
+
+    #: Tells of a name right below the root why it is left out (a warning, or an empty text); None for content.
+    Leave = Callable[[bytes], Optional[str]]
 
 #: Files up to this size are read whole before anything of them is handed on.
 BUFFER = 8 * 1024 * 1024
@@ -123,12 +127,13 @@ def open_folder(root_fd: int, path: bytes) -> int:
     return fd
 
 
-def walk(root_fd: int, findings: Findings, read: bool = True) -> Iterator[Node]:
+def walk(root_fd: int, findings: Findings, read: bool = True, leave: Leave | None = None) -> Iterator[Node]:
     """Yield the root (path ``b"."``) and everything below it, a folder before what it holds.
 
     Sockets and FIFOs are reported and left out. A node's descriptors are valid until the next one is asked for.
 
     :param read: open and read regular files; without it only their metadata is looked at.
+    :param leave: what right below the root is left out.
     :raises InputError: a device node, or folders nested deeper than ``DEPTH``.
     :raises StateError: something cannot be read, or a small file changed each of ``TRIES`` times.
     """
@@ -141,6 +146,8 @@ def walk(root_fd: int, findings: Findings, read: bool = True) -> Iterator[Node]:
             name = folder.next_name()
             if name is None:
                 os.close(stack.pop().fd)
+                continue
+            if leave is not None and len(stack) == 1 and findings.leaves_out(leave(name)):
                 continue
             node = visit(folder.fd, name, folder.join(name), findings, seen, read)
             if node is None:

@@ -62,6 +62,12 @@ class Findings:
         if text not in self.warnings:
             self.warnings.append(text)
 
+    def leaves_out(self, why: str | None) -> bool:
+        """Whether a name is left out: ``why`` is then a warning, or empty; None for one that is not."""
+        if why:
+            self.warn(why)
+        return why is not None
+
     def name(self, path: bytes) -> str:
         """The path as an operator would type it."""
         return self.root if path in (b"", b".") else os.path.join(self.root, printable(path))

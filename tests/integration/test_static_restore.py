@@ -18,7 +18,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _static, _static_restore, _tar_extract
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import (
+    _mounts,
+    _static,
+    _static_restore,
+    _tar_extract,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     IntegrityError,
     SpaceError,
@@ -203,7 +208,7 @@ def test_a_file_in_the_place_is_not_replaced(site: Site, step: str) -> None:
 @pytest.mark.parametrize("below", [False, True])
 def test_a_mount_point_cannot_be_swapped(site: Site, monkeypatch: pytest.MonkeyPatch, below: bool) -> None:
     point = str(site.live / "empty" if below else site.live)
-    monkeypatch.setattr(_static, "mount_points", lambda _text: ["/", point])
+    monkeypatch.setattr(_mounts, "mount_points", lambda _text: ["/", point])
     for step in ("check", "prepare"):
         with pytest.raises(StateError, match=r"is a mount point, which cannot be swapped.*paths: \{media: /path\}"):
             site.step(step)

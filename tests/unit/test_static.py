@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _static, _static_restore
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _mounts, _static, _static_restore
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import Here
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import (
@@ -99,7 +99,7 @@ MOUNTED = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
     ],
 )
 def test_a_file_system_that_should_be_mounted_is_noticed(path: str, mounted: str, place: str) -> None:
-    assert _static.unmounted(path, FSTAB, mounted) == place
+    assert _mounts.unmounted(path, FSTAB, mounted) == place
 
 
 BASE = Entry(b"a", "f", 0o644, 1, 2, 3, 4, b"", ((b"user.a", b"1"),))

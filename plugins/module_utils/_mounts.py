@@ -1,0 +1,70 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: names and behaviour may change in any release.
+
+"""What is mounted where, as ``/proc/self/mountinfo`` and ``/etc/fstab`` say it."""
+
+from __future__ import annotations
+
+import os
+import re
+
+
+def present() -> list[str]:
+    """Every mount point there is now."""
+    return mount_points(_text("/proc/self/mountinfo"))
+
+
+def is_mount_point(path: str) -> bool:
+    """:param path: absolute, without symbolic links in it."""
+    return path in present()
+
+
+def below(path: str) -> list[str]:
+    """The mount points below a path, sorted, the path itself not among them."""
+    return sorted({point for point in present() if point.startswith(path.rstrip("/") + "/")})
+
+
+def mount_of(path: str) -> str:
+    """The mount point that a path without symbolic links lies in; rename does not lead out of it."""
+    above = [point for point in present() if (path + "/").startswith(point.rstrip("/") + "/")]
+    return max(above, key=len, default="/")
+
+
+def is_read_only(path: str) -> bool:
+    """Whether nobody, root included, can write where the path is."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def missing_mount(path: str) -> str:
+    """The mount point at or above a path that ``/etc/fstab`` has and that is not mounted; empty when there is none."""
+    return unmounted(path, _text("/etc/fstab"), _text("/proc/self/mountinfo"))
+
+
+def unmounted(path: str, fstab: str, mountinfo: str) -> str:
+    """The mount point of ``fstab`` at or above ``path`` that ``mountinfo`` does not have; empty when there is none."""
+    rows = [line.split() for line in fstab.splitlines() if not line.lstrip().startswith("#")]
+    wanted = {_unescape(row[1]).rstrip("/") for row in rows if len(row) > 2}
+    missing = wanted - set(mount_points(mountinfo)) - {"", "none", "swap"}
+    above = [place for place in missing if (path + "/").startswith(place + "/")]
+    return max(above, key=len, default="")
+
+
+def mount_points(mountinfo: str) -> list[str]:
+    """Every mount point in the text of ``/proc/self/mountinfo``."""
+    rows = [line.split(" ") for line in mountinfo.splitlines()]
+    return [_unescape(row[4]) for row in rows if len(row) > 4]
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), text)
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+            return stream.read()
+    except OSError:
+        return ""
