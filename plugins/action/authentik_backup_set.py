@@ -25,6 +25,7 @@ _SPEC: dict[str, t.Any] = {
     "state": {"type": "str", "required": True, "choices": ["open", "published", "discarded"]},
     "id": {"type": "str"},
     "instance_facts": {"type": "dict", "default": {}},
+    "restore_id": {"type": "str"},
 }
 
 
@@ -93,6 +94,7 @@ class ActionModule(ActionBase):
             created_by(),
             [artifact for saved in records.values() for artifact in saved["artifacts"]],
             components,
+            options["restore_id"] or "",
         )
         backup_set = store.publish(partial, manifest, now)
         message = "Published backup set %s: %s in %s, all read back" % (

@@ -12,6 +12,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import RecoveryError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import (
     format_bytes,
@@ -55,8 +56,10 @@ class ActionModule(ActionBase):
 
     def _one(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
         passed_over: list[Problem] = []
+        safety: list[BackupSet] = []
         if options["backup_id"] == LATEST:
             backup_set, passed_over = store.latest()
+            safety = store.safety_sets_after(backup_set)
         else:
             backup_set = store.get(options["backup_id"], recheck=options["verify"])
         if options["verify"]:
@@ -65,11 +68,12 @@ class ActionModule(ActionBase):
         result = {
             "sets": [described(backup_set, now)],
             "problems": [dataclasses.asdict(problem) for problem in passed_over],
+            "safety_sets": [described(one, now) for one in safety],
             "manifest": backup_set.manifest,
         }
         if passed_over:
-            newer = "; ".join("%s (%s)" % (problem.name, problem.reason) for problem in passed_over)
-            result["warnings"] = ["The latest backup set is %s; newer, and not usable: %s" % (backup_set.set_id, newer)]
+            unusable = "; ".join("%s (%s)" % (problem.name, problem.reason) for problem in passed_over)
+            result["warnings"] = [_unusable(backup_set) % (backup_set.set_id, unusable)]
         return result
 
     def _all(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
@@ -90,6 +94,12 @@ class ActionModule(ActionBase):
         }
 
 
+def _unusable(backup_set: BackupSet) -> str:
+    if backup_set.restore_id:
+        return "There is no usable backup set, so the latest safety set %s is taken; not usable: %s"
+    return "The latest backup set is %s; newer, and not usable: %s"
+
+
 def described(backup_set: BackupSet, now: datetime.datetime) -> dict[str, t.Any]:
     """Return what a list shows of a set."""
     manifest = backup_set.manifest
@@ -98,6 +108,8 @@ def described(backup_set: BackupSet, now: datetime.datetime) -> dict[str, t.Any]
     proved = [check for check in backup_set.verified if check.get("ok")]
     return {
         "id": backup_set.set_id,
+        "purpose": _manifest.SAFETY if backup_set.restore_id else "backup",
+        "restore_id": backup_set.restore_id or None,
         "path": backup_set.path,
         "age_seconds": age,
         "age": format_duration(age),

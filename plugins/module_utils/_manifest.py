@@ -22,6 +22,8 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
 FORMAT = 1
 MANIFEST_NAME = "manifest.json"
 SUMS_NAME = "SHA256SUMS"
+#: The purpose of a set that was made of what a restore replaced.
+SAFETY = "safety"
 COMPRESSIONS = ("none", "zstd", "gzip", "pg_dump:zstd", "pg_dump:gzip")
 ENCRYPTIONS = ("none",)
 
@@ -76,10 +78,12 @@ def build(
     created_by: dict[str, str],
     artifacts: list[dict[str, t.Any]],
     components: dict[str, dict[str, t.Any]],
+    restore_id: str = "",
 ) -> dict[str, t.Any]:
     """Return a valid manifest.
 
     :param instance: as in the schema; facts that are not known may be left out and become null.
+    :param restore_id: the restore before which the set was made, which makes it a safety set; empty for a backup.
     :raises IntegrityError: when the parts do not make a valid manifest.
     """
     known = dict.fromkeys(_INSTANCE)
@@ -95,6 +99,7 @@ def build(
             "created_by": created_by,
             "artifacts": sorted(artifacts, key=lambda artifact: artifact["path"]),
             "components": components,
+            **({"purpose": SAFETY, "restore_id": restore_id} if restore_id else {}),
         }
     )
 
@@ -131,6 +136,7 @@ def validate(manifest: t.Any) -> dict[str, t.Any]:
         parse_utc(manifest["finished"])
     except (InputError, ValueError) as exc:
         raise _invalid(str(exc)) from exc
+    _check_purpose(manifest)
     _check_instance(manifest["instance"])
     _check_fields(manifest["created_by"], {"collection": str, "ansible_core": str}, "created_by.")
     seen: set[str] = set()
@@ -177,6 +183,19 @@ def _check_format(manifest: dict[str, t.Any]) -> None:
             "The set was made by authentik_ops.recovery %s: install that version or later" % (version or "(newer)"),
             "ansible-galaxy collection install --upgrade authentik_ops.recovery",
         )
+
+
+def _check_purpose(manifest: dict[str, t.Any]) -> None:
+    if "purpose" not in manifest:
+        return
+    _check_fields(manifest, {"purpose": str}, "")
+    if manifest["purpose"] != SAFETY:
+        return
+    _check_fields(manifest, {"restore_id": str}, "")
+    try:
+        check_id(manifest["restore_id"])
+    except InputError as exc:
+        raise _invalid("restore_id: %s" % exc.cause) from exc
 
 
 def _check_instance(instance: dict[str, t.Any]) -> None:

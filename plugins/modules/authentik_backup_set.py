@@ -44,6 +44,12 @@ options:
       - Used with O(state=published).
     type: dict
     default: {}
+  restore_id:
+    description:
+      - Id of the restore before which the set was made, of what that restore replaces.
+      - It makes the set a safety set, which V(latest) passes over.
+      - Used with O(state=published).
+    type: str
 attributes:
   action:
     description: Runs on the controller through an action plugin; the host is not contacted.

@@ -27,6 +27,8 @@ options:
     description:
       - Id of one set, or V(latest) for the newest one. Its manifest is returned too.
       - With V(latest), what is newer and damaged or unfinished is passed over, with a warning that gives the reasons.
+      - V(latest) passes over safety sets, too, which hold what restores replaced. Where there is no other set, it is
+        the newest of these.
       - It is an error when there is no such set or when it is damaged.
     type: str
   verify:
@@ -81,6 +83,12 @@ sets:
     path:
       description: Its folder.
       type: str
+    purpose:
+      description: V(backup), or V(safety) for what was saved before a restore replaced it.
+      type: str
+    restore_id:
+      description: Of a safety set the id of that restore, else null.
+      type: str
     age:
       description: Its age as text.
       type: str
@@ -112,6 +120,11 @@ problems:
     - What lies in the store and is not a set, each with C(name), C(reason) and C(unfinished).
     - With O(backup_id=latest) what was passed over. Empty with an id.
   returned: success
+  type: list
+  elements: dict
+safety_sets:
+  description: The safety sets that are newer than the chosen one, as in RV(sets). Empty with an id.
+  returned: with O(backup_id)
   type: list
   elements: dict
 manifest:

@@ -13,7 +13,7 @@ import typing as t
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import artifacts_of
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PartialSet
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import BackupSet
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import BackupSet, backups_of
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stream import Received, Receiver
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import StreamingAction, Target
 
@@ -27,7 +27,8 @@ class ProducerAction(StreamingAction):
             # The set that would take the artifacts need not exist yet.
             return self._execute_module(module_args=arguments, task_vars=task_vars)
         partial = where.store.partial(where.set_id)
-        earlier = where.store.list_sets()[0][:1]
+        # What a restore replaced is seldom what is live now: a safety set is nothing to link to.
+        earlier = backups_of(where.store.list_sets()[0])[:1]
         arguments.update(self.hints(where, earlier))
         pumps: list[Receiver] = []
 
@@ -52,7 +53,7 @@ class ProducerAction(StreamingAction):
         return result
 
     def hints(self, where: Target, earlier: list[BackupSet]) -> dict[str, t.Any]:
-        """Return further options for the module, worked out from the newest published set."""
+        """Return further options for the module, worked out from the newest backup."""
         return {}
 
     def _keep(

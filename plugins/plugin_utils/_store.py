@@ -45,11 +45,17 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
     new_id,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PARTIAL_SUFFIX, PartialSet
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stored import (
+    check_stored_size,
+    check_sums,
+    read_back,
+    read_manifest,
+    sums_text,
+)
 
 LATEST = "latest"
 
 _VERIFIED_SUFFIX = ".verified.json"
-_MANIFEST_LIMIT = 512 * 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +79,11 @@ class BackupSet:
     def set_id(self) -> str:
         """The id, which is also the folder's name."""
         return str(self.manifest["id"])
+
+    @property
+    def restore_id(self) -> str:
+        """For a safety set the id of the restore before which it was made; empty for a backup."""
+        return str(self.manifest["restore_id"]) if self.manifest.get("purpose") == _manifest.SAFETY else ""
 
     @property
     def size(self) -> int:
@@ -206,7 +217,9 @@ class DirectoryStore:
         return self.latest()[0]
 
     def latest(self) -> tuple[BackupSet, list[Problem]]:
-        """Return the newest set, and what is newer and no set: it was passed over.
+        """Return the newest backup, and what is newer or damaged in its place and no set: it was passed over.
+
+        A safety set holds what a restore replaced, often for a reason. It is only taken where there is nothing else.
 
         :raises InputError: when there is no set.
         """
@@ -217,8 +230,15 @@ class DirectoryStore:
                 self._available(),
                 self._list_command(),
             )
-        newer = [one for one in problems if re.match(ID_PATTERN, one.name) and one.name > sets[0].set_id]
-        return sets[0], newer
+        problems = [one for one in problems if re.match(ID_PATTERN, one.name)]
+        backups = backups_of(sets)
+        if not backups:
+            return sets[0], problems
+        return backups[0], [one for one in problems if one.name > backups[0].set_id]
+
+    def safety_sets_after(self, backup_set: BackupSet) -> list[BackupSet]:
+        """Return the safety sets that are newer than a set, newest first."""
+        return [one for one in self.list_sets()[0] if one.restore_id and one.set_id > backup_set.set_id]
 
     def source(self, backup_set: BackupSet) -> DirectorySource:
         """Return what reads and compares the artifacts of a set."""
@@ -235,7 +255,7 @@ class DirectoryStore:
         record: dict[str, t.Any] = {"level": "checksums", "time": format_utc(now), "ok": True}
         try:
             read_back(self.source(backup_set), backup_set.manifest["artifacts"])
-            _check_sums(backup_set)
+            check_sums(backup_set.path, backup_set.manifest["artifacts"])
         except RecoveryError as exc:
             record.update(ok=False, error=exc.cause)
             if record_it:
@@ -311,12 +331,12 @@ class DirectoryStore:
         path = os.path.join(self.path, name)
         if not re.fullmatch(ID_PATTERN, name) or not os.path.isdir(path):
             raise StateError("%s is not a backup set" % path)
-        manifest = _manifest.load(_read_manifest(path))
+        manifest = _manifest.load(read_manifest(path))
         if manifest["id"] != name or manifest["instance"]["name"] != self.instance:
             owner = "%s/%s" % (manifest["instance"]["name"], manifest["id"])
             raise IntegrityError("The manifest in %s is that of %s" % (path, owner))
         for artifact in manifest["artifacts"]:
-            _check_stored_size(path, artifact)
+            check_stored_size(path, artifact)
         verified = self._verified(name)
         failed = [record for record in verified if not record.get("ok")]
         if failed and not recheck:
@@ -339,62 +359,6 @@ class DirectoryStore:
         write_private(os.path.join(self.path, set_id + _VERIFIED_SUFFIX), content + b"\n")
 
 
-def sums_text(artifacts: t.Iterable[dict[str, t.Any]]) -> bytes:
-    """Return what C(sha256sum -c) accepts; paths have no character that it would escape."""
-    return "".join("%s  %s\n" % (artifact["sha256"], artifact["path"]) for artifact in artifacts).encode("utf-8")
-
-
-def read_back(source: DirectorySource, artifacts: t.Iterable[dict[str, t.Any]]) -> None:
-    """Read each artifact from disk to its end.
-
-    :raises IntegrityError: when one differs from its record.
-    """
-    for artifact in artifacts:
-        _forget_cache(os.path.join(source.src, artifact["path"]))
-        with source.artifact(artifact["path"]) as inp:
-            inp.drain()
-
-
-def _forget_cache(path: str) -> None:
-    """Let the next read come from the disk rather than from memory, where the system allows it."""
-    try:
-        with open(path, "rb") as artifact:
-            os.posix_fadvise(artifact.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    except OSError:
-        # Reading it will tell what is wrong.
-        return
-
-
-def _read_manifest(path: str) -> bytes:
-    name = os.path.join(path, _manifest.MANIFEST_NAME)
-    try:
-        with open(name, "rb") as manifest:
-            return manifest.read(_MANIFEST_LIMIT)
-    except FileNotFoundError as exc:
-        raise IntegrityError("There is no manifest in %s" % path, "The set is not complete: use another one") from exc
-    except OSError as exc:
-        raise as_error("read", name, exc) from exc
-
-
-def _check_stored_size(path: str, artifact: dict[str, t.Any]) -> None:
-    full = os.path.join(path, artifact["path"])
-    try:
-        size = os.lstat(full).st_size
-    except OSError as exc:
-        raise IntegrityError("The artifact %s is missing" % full, "The set is damaged: use another one") from exc
-    if size != artifact["size"]:
-        raise IntegrityError(
-            "%s holds %d bytes; %d were recorded" % (full, size, artifact["size"]),
-            "The set is damaged: use another one",
-        )
-
-
-def _check_sums(backup_set: BackupSet) -> None:
-    name = os.path.join(backup_set.path, _manifest.SUMS_NAME)
-    try:
-        with open(name, "rb") as sums:
-            same = sums.read() == sums_text(backup_set.manifest["artifacts"])
-    except OSError as exc:
-        raise IntegrityError("%s cannot be read: %s" % (name, exc.strerror)) from exc
-    if not same:
-        raise IntegrityError("%s does not say what the manifest says" % name)
+def backups_of(sets: t.Iterable[BackupSet]) -> list[BackupSet]:
+    """Leave out the safety sets."""
+    return [one for one in sets if not one.restore_id]

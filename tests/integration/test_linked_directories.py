@@ -15,7 +15,7 @@ from tests.support.playbook import Run
 MEDIA = "static/media.tar.gz"
 
 
-def _backup(rig: Rig, media: Path) -> Run:
+def _backup(rig: Rig, media: Path, **published: str) -> Run:
     produce = {
         **rig.spool,
         "backup_set": {**rig.where, "id": "{{ opened.id }}"},
@@ -28,7 +28,7 @@ def _backup(rig: Rig, media: Path) -> Run:
         [
             {BACKUP_SET: {**rig.where, "state": "open"}, "register": "opened"},
             {"authentik_ops.recovery.authentik_static_dirs": produce},
-            {BACKUP_SET: {**rig.where, "state": "published", "id": "{{ opened.id }}"}},
+            {BACKUP_SET: {**rig.where, "state": "published", "id": "{{ opened.id }}", **published}},
         ]
     )
     assert run.ok, run.output
@@ -59,4 +59,19 @@ def test_an_unchanged_directory_is_linked_and_a_changed_or_damaged_one_is_sent(t
     run = _backup(rig, media)
     assert run.result["artifacts"][0]["linked_from"] is None
     assert "is damaged and is saved anew" in run.output
+    rig.close()
+
+
+def test_a_backup_links_to_the_backup_before_and_never_to_what_a_restore_replaced(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    media = tmp_path / "media"
+    media.mkdir()
+    (media / "logo.png").write_bytes(b"good")
+    _backup(rig, media)
+    (media / "logo.png").write_bytes(b"live")
+    _backup(rig, media, restore_id="20261122T040000Z-1b2c")
+    backup = _backup(rig, media).result
+    assert backup["artifacts"][0]["linked_from"] is None
+    for more in ({"restore_id": "20261122T050000Z-1b2c"}, {"restore_id": "20261122T060000Z-1b2c"}, {}):
+        assert _backup(rig, media, **more).result["artifacts"][0]["linked_from"] == backup["id"]
     rig.close()

@@ -49,7 +49,7 @@ def fill(partial: PartialSet, blobs: dict[str, bytes]) -> list[dict[str, Any]]:
     return artifacts
 
 
-def manifest_of(partial: PartialSet, artifacts: list[dict[str, Any]]) -> dict[str, Any]:
+def manifest_of(partial: PartialSet, artifacts: list[dict[str, Any]], restore_id: str = "") -> dict[str, Any]:
     return _manifest.build(
         partial.set_id,
         {"name": "sso", "deployment": "host"},
@@ -58,13 +58,16 @@ def manifest_of(partial: PartialSet, artifacts: list[dict[str, Any]]) -> dict[st
         {"collection": "1.0.0", "ansible_core": "2.19.0"},
         artifacts,
         {name: saved["record"] for name, saved in partial.records().items()},
+        restore_id,
     )
 
 
-def publish(store: DirectoryStore, blobs: dict[str, bytes] | None = None, now: datetime.datetime = NOW) -> BackupSet:
+def publish(
+    store: DirectoryStore, blobs: dict[str, bytes] | None = None, now: datetime.datetime = NOW, restore_id: str = ""
+) -> BackupSet:
     partial = store.open(now, os.urandom(2), os.getpid())
     artifacts = fill(partial, blobs or BLOBS)
-    return store.publish(partial, manifest_of(partial, artifacts), now)
+    return store.publish(partial, manifest_of(partial, artifacts, restore_id), now)
 
 
 @pytest.fixture

@@ -104,6 +104,8 @@ def test_a_valid_manifest_satisfies_code_and_schema() -> None:
         ("format", ...),
         ("id", "../x"),
         ("id", ...),
+        ("purpose", 1),
+        ("purpose", "safety"),
         ("started", "yesterday"),
         ("seconds", "60"),
         ("instance", None),
@@ -185,6 +187,21 @@ def test_build_makes_what_the_schema_wants() -> None:
     jsonschema.validate(built, SCHEMA)
     assert built["seconds"] == 61.25
     assert built["instance"]["authentik_version"] is None
+
+
+def test_a_safety_set_names_its_restore_and_a_backup_has_no_such_field() -> None:
+    document = changed("purpose", "safety")
+    document["restore_id"] = ID
+    assert _manifest.validate(document) == document
+    jsonschema.validate(document, SCHEMA)
+    for wrong in ("latest", 7):
+        document["restore_id"] = wrong
+        with pytest.raises(IntegrityError, match="restore_id"):
+            _manifest.validate(document)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(document, SCHEMA)
+    # A field may get further values in the same format.
+    assert _manifest.validate(changed("purpose", "archive"))
 
 
 def test_names_that_are_not_utf8_survive() -> None:

@@ -68,6 +68,32 @@ def test_ids_go_on_when_the_clock_goes_back(store: DirectoryStore) -> None:
     assert store.get("latest").set_id == second.set_id
 
 
+RESTORE_ID = "20261122T040000Z-1b2c"
+
+
+def test_latest_passes_over_what_a_restore_replaced(store: DirectoryStore) -> None:
+    first, second = publish(store), publish(store)
+    safety = [publish(store, restore_id=RESTORE_ID) for _number in range(2)]
+    assert [one.restore_id for one in store.list_sets()[0]] == [RESTORE_ID, RESTORE_ID, "", ""]
+    chosen, passed_over = store.latest()
+    assert (chosen.set_id, passed_over) == (second.set_id, [])
+    assert [one.set_id for one in store.safety_sets_after(chosen)] == [safety[1].set_id, safety[0].set_id]
+    assert store.get(safety[0].set_id).restore_id == RESTORE_ID
+    newest = publish(store)
+    assert store.get("latest").set_id == newest.set_id
+    assert store.safety_sets_after(newest) == []
+    assert len(store.safety_sets_after(first)) == 2
+
+
+def test_a_safety_set_is_the_latest_only_where_nothing_else_can_be_used(store: DirectoryStore) -> None:
+    damaged = publish(store)
+    safety = publish(store, restore_id=RESTORE_ID)
+    (Path(damaged.path) / "manifest.json").unlink()
+    chosen, passed_over = store.latest()
+    assert chosen.set_id == safety.set_id
+    assert [one.name for one in passed_over] == [damaged.set_id]
+
+
 @pytest.mark.parametrize("set_id", ["../sso", "..", "", "x", "../../etc", "20261122T031500Z-7f3a/../x"])
 def test_ids_cannot_climb_out(store: DirectoryStore, set_id: str) -> None:
     publish(store)

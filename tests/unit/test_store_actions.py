@@ -147,6 +147,33 @@ def test_latest_says_what_it_passed_over(tmp_path: Path) -> None:
     assert "warnings" not in act(authentik_backup_set_info, **where, backup_id=sets[1].name)
 
 
+def test_a_safety_set_is_told_from_a_backup(tmp_path: Path) -> None:
+    where: dict[str, Any] = {"store": str(tmp_path), "instance": "sso"}
+    restore_id = "20261122T040000Z-1b2c"
+    safety = backup(tmp_path, restore_id=restore_id)
+    only = act(authentik_backup_set_info, **where, backup_id="latest")
+    assert (only["sets"][0]["id"], only["safety_sets"]) == (safety.name, [])
+    ordinary, later = backup(tmp_path), backup(tmp_path, restore_id=restore_id)
+    found = act(authentik_backup_set_info, **where, backup_id="latest")
+    assert found["sets"][0]["id"] == ordinary.name
+    assert [(one["id"], one["purpose"], one["restore_id"]) for one in found["safety_sets"]] == [
+        (later.name, "safety", restore_id)
+    ]
+    listed = act(authentik_backup_set_info, **where)["sets"]
+    assert [(one["purpose"], one["restore_id"]) for one in listed] == [
+        ("safety", restore_id),
+        ("backup", None),
+        ("safety", restore_id),
+    ]
+    for damaged in (ordinary, later):
+        artifact = damaged / "static" / "media.tar.gz"
+        artifact.chmod(0o600)
+        artifact.write_bytes(b"")
+    (warning,) = act(authentik_backup_set_info, **where, backup_id="latest")["warnings"]
+    assert "the latest safety set %s is taken" % safety.name in warning
+    assert ordinary.name in warning
+
+
 @pytest.mark.parametrize(
     ("plugin", "options", "says"),
     [
