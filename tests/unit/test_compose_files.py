@@ -91,7 +91,7 @@ def test_secrets_in_files_are_followed_to_the_host(host: Host) -> None:
     config = project(services)
     host.fake.raw[DIRECTORY] = {
         "services": {"server": {"env_file": [{"path": DIRECTORY + "/web.env", "required": True}, "./absent.env"]}},
-        "secrets": {"unused": {"file": DIRECTORY + "/secrets/unused.txt"}, "shell": {"environment": "THE_KEY"}},
+        "secrets": {"unused": {"file": DIRECTORY + "/secrets/unused.txt"}},
         "configs": {"extra": {"file": "./extra.conf"}},
     }
     host.write(DIRECTORY + "/web.env", "X=1\n")
@@ -108,7 +108,38 @@ def test_secrets_in_files_are_followed_to_the_host(host: Host) -> None:
     ]
     assert files(found, "env") == [DIRECTORY + "/web.env"]
     assert any("absent.env" in text and "service server" in text for text in found.warnings)
-    assert any("THE_KEY" in text for text in found.notes)
+
+
+def test_variables_of_the_shell_that_secrets_come_from_are_told(host: Host) -> None:
+    services = official("2025.12.4")
+    config = project(services)
+    host.fake.raw[DIRECTORY] = {
+        "services": {
+            "server": {"secrets": [{"source": "key"}, "kept", "both"], "configs": ["more"]},
+            "worker": {"secrets": ["key", "bare"]},
+        },
+        "secrets": {
+            "key": {"environment": "THE_KEY"},
+            "kept": {"environment": "KEPT"},
+            "bare": {"environment": "BARE"},
+            "both": {"environment": "BOTH"},
+            "nobody_uses": {"environment": "UNUSED"},
+        },
+        "configs": {"more": {"environment": "BOTH"}},
+    }
+    # A bare name is what passes the shell's own value on.
+    host.write(DIRECTORY + "/.env", "export KEPT='of the file'\nBARE\n# THE_KEY=1\n")
+    host.up(config)
+    found = host.find("2025.12.4")
+    assert found.compose is not None
+    assert found.compose.shell_variables == ("BARE", "BOTH", "THE_KEY")
+    assert found.compose.describe()["shell_variables"] == ["BARE", "BOTH", "THE_KEY"]
+    told = [text for text in found.warnings if "of whoever runs Compose" in text]
+    assert [name for text in told for name in ("BARE", "BOTH", "THE_KEY", "KEPT", "UNUSED") if name in text] == [
+        "BARE", "BOTH", "THE_KEY",
+    ]  # fmt: skip
+    assert "config more" in told[1]
+    assert "secret both" in told[1]
 
 
 def test_a_secret_in_the_container_only_is_read_out_of_it(host: Host) -> None:

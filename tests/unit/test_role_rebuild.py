@@ -109,3 +109,26 @@ def test_no_project_is_made_of_a_part_of_its_files(
         message = templar.template(trust_as_template(check["fail_msg"]))
         assert told in message
         assert "/srv/" in message
+
+
+def test_a_secret_of_a_variable_that_nobody_gave_is_not_made_empty() -> None:
+    tasks = yaml.safe_load((ROOT / "roles/restore/tasks/rebuild.yml").read_text())
+    (task,) = [task for task in tasks if task["name"].startswith("Refuse to make secrets")]
+    check = task["ansible.builtin.assert"]
+    for given, expected in (({}, "ONE, TWO"), ({"ONE": "x"}, "TWO"), ({"ONE": "x", "TWO": ""}, None)):
+        templar = engine(
+            "restore",
+            authentik_rebuild_env=given,
+            restore_set={
+                **LEARNT["restore"]["restore_set"],
+                "manifest": {
+                    "instance": {},
+                    "components": {"config": {"compose": {**SAVED, "shell_variables": ["ONE", "TWO"]}}},
+                },
+            },
+        )
+        assert templar.evaluate_conditional(trust_as_template(check["that"])) == (expected is None)
+        if expected:
+            message = templar.template(trust_as_template(check["fail_msg"]))
+            assert "come from %s in the environment" % expected in message
+            assert "authentik_rebuild_env" in message

@@ -323,7 +323,7 @@ class ComposeDiscovery(Facts):
         )
 
     def _config_files(self, processes: list[_Process], singles: list[str], tls: list[str]) -> tuple[ConfigFile, ...]:
-        files = FileList(self.system, self.plan.directory)
+        files = FileList(self.system, self.plan.directory, self.plan.env_files)
         files.add_compose_files(self.plan.files)
         files.add("env", self.plan.env_files)
         if self.plan.can_be_read:
@@ -348,6 +348,7 @@ class ComposeDiscovery(Facts):
                     )
         files.add("config", singles)
         files.add("tls", tls)
+        self.plan = replace(self.plan, shell_variables=files.shell_variables)
         self.warnings += files.warnings
         self.notes += files.notes
         return files.result()

@@ -12,6 +12,7 @@ import fnmatch
 import os
 import re
 
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _dotenv
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment import _yaml
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import ConfigFile
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
@@ -102,13 +103,17 @@ class ContainerFiles:
 class FileList:
     """Collects the files of a configuration, each once, those that exist.
 
+    :param env_files: files of variables for the compose files themselves.
     :ivar notes: what of the compose files could not be followed.
     :ivar warnings: what is missing.
+    :ivar shell_variables: variables that secrets and configs are made from, and that no env file sets.
     """
 
-    def __init__(self, system: System, directory: str) -> None:
+    def __init__(self, system: System, directory: str, env_files: Sequence[str] = ()) -> None:
         self._system = system
         self._directory = directory
+        self._env_files = env_files
+        self.shell_variables: tuple[str, ...] = ()
         self._found: dict[str, str] = {}
         self.notes: list[str] = []
         self.warnings: list[str] = []
@@ -190,15 +195,31 @@ class FileList:
                     "The image of service %s is built from files of its own, which are not saved: extra_paths may name "
                     "their directory" % name
                 )
+        needed: dict[str, list[str]] = {}
         for kind in ("secrets", "configs"):
+            used = _used(raw, kind)
             for name, item in sorted((raw.get(kind) or {}).items()):
                 if (item or {}).get("file"):
                     self.add("secret", self._absolute([item["file"]], self._directory, where))
-                elif (item or {}).get("environment"):
-                    self.notes.append(
-                        "%s %s comes from the variable %s of whoever runs Compose: only an env file of the project "
-                        "keeps its value" % (kind[:-1], name, item["environment"])
-                    )
+                elif (item or {}).get("environment") and name in used:
+                    needed.setdefault(str(item["environment"]), []).append("%s %s" % (kind[:-1], name))
+        for variable in self._set_by_env_files():
+            needed.pop(variable, None)
+        self.warnings += [
+            "The content of %s is that of the variable %s of whoever runs Compose, and no env file of the project sets "
+            "it: it is not saved, and a rebuild of the project has to be given it" % (" and ".join(users), variable)
+            for variable, users in sorted(needed.items())
+        ]
+        self.shell_variables = tuple(sorted(needed))
+
+    def _set_by_env_files(self) -> set[str]:
+        found: set[str] = set()
+        for path in self._env_files:
+            try:
+                found.update(item.name for item in _dotenv.assignments(self._system.read(path) or "") if not item.bare)
+            except InputError as exc:
+                self.notes.append("%s: %s" % (path, exc.cause))
+        return found
 
     def add_mounted(self, services: Iterable[Service]) -> None:
         """Add the files of secrets and configs, as the containers have them."""
@@ -213,6 +234,15 @@ class FileList:
             named = [value for key, value in service.environment.items() if key.endswith("_FILE")]
             hosts = [service.host_path(path) for path in named if path.startswith("/")]
             self.add("secret", [path for path in hosts if path and not self._system.is_dir(path)])
+
+
+def _used(raw: Mapping[str, Any], kind: str) -> set[str]:
+    """Return the names of the secrets or configs that services use."""
+    return {
+        str(item.get("source") if isinstance(item, dict) else item)
+        for service in (raw.get("services") or {}).values()
+        for item in (service or {}).get(kind) or []
+    }
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -185,6 +185,8 @@ class ComposeProject:
     :param missing_files: compose files that its containers were made from and that are not on this host: without them
         Compose would make something else.
     :param missing_env_files: the same for env files.
+    :param shell_variables: variables of whoever ran Compose that secrets or configs of its services were made from, and
+        that no env file sets: without them Compose cannot make containers.
     :param postgresql_service: the service that is authentik's database; empty for a database outside the project.
     :param redis_service: the service that is authentik's Redis server; empty where there is none in the project.
     """
@@ -200,6 +202,7 @@ class ComposeProject:
     server_path: str = "/-/health/ready/"
     missing_files: tuple[str, ...] = ()
     missing_env_files: tuple[str, ...] = ()
+    shell_variables: tuple[str, ...] = ()
     postgresql_service: str = ""
     redis_service: str = ""
 
@@ -222,6 +225,7 @@ class ComposeProject:
             "env_files": list(self.env_files),
             "missing_files": list(self.missing_files),
             "missing_env_files": list(self.missing_env_files),
+            "shell_variables": list(self.shell_variables),
             "profiles": list(self.profiles),
             "postgresql_service": self.postgresql_service,
             "redis_service": self.redis_service,
