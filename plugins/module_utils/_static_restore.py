@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import (
     _static,
     _static_move,
+    _static_owners,
     _tar_codec,
     _tar_extract,
 )
@@ -107,14 +108,24 @@ def make_work(records: list[dict[str, Any]], paths: dict[str, str], here: Here, 
                 raise InputError(
                     "%s would be restored to %s, which is not apart from %s (%s)"
                     % (other.component, other.live, place.live, place.component),
-                    "Give one of them another place with paths",
+                    _one_after_the_other(place.component, other.component)
+                    if other.live != place.live and not paths
+                    else "Give one of them another place with paths",
                 )
     return work
 
 
-def check(work: Work, source: DirectorySource | SpoolSource) -> tuple[list[str], list[str]]:
+def _one_after_the_other(outer: str, inner: str) -> str:
+    return (
+        "Restore the set without %s first, which %s would hold; then, from the same set, %s alone with components: [%s]"
+        % (inner, outer, inner, inner)
+    )
+
+
+def check(work: Work, source: DirectorySource | SpoolSource, moved_to: str = "") -> tuple[list[str], list[str]]:
     """Read the whole archive and look at the target, changing nothing.
 
+    :param moved_to: the deployment of this instance where the set is of another one.
     :returns: sentences for the plan, and blockers.
     :raises IntegrityError: the archive is damaged, unsafe, or not what the manifest says.
     """
@@ -123,12 +134,15 @@ def check(work: Work, source: DirectorySource | SpoolSource) -> tuple[list[str],
     digest = TreeDigest()
     foreign = []
     names: dict[str, str] = {}
+    saved: _static_owners.Owner | None = None
     with _tar_codec.open_archive(record, source) as reader:
         for member in _tar_extract.watch_members(reader, digest):
             problem = _tar_extract.foreign_owners(member)
             if problem:
                 foreign.append(problem)
-            if b"/" not in member.path and member.path != b".":
+            if member.path == b".":
+                saved = _static_owners.Owner(member.uid, member.gid)
+            elif b"/" not in member.path:
                 names[os.fsdecode(member.path)] = member.kind
     _compare(record, digest.fingerprint(), "the archive")
     if foreign:
@@ -149,7 +163,7 @@ def check(work: Work, source: DirectorySource | SpoolSource) -> tuple[list[str],
             " and ".join(part.place.live for part in work.parts),
         )
     ]  # fmt: skip
-    plan += _static_move.describe(work, names)
+    plan += _static_move.describe(work, names) + _static_owners.describe(work, saved, moved_to)
     for part in work.parts:
         plan.append(_fate(part))
         if record["path"] != part.place.live:
@@ -188,11 +202,12 @@ def check_space(work: list[Work]) -> list[str]:
     ]
 
 
-def prepare(work: Work, source: DirectorySource | SpoolSource) -> list[str]:
+def prepare(work: Work, source: DirectorySource | SpoolSource, moved_to: str = "") -> list[str]:
     """Unpack beside the live directory and prove the copy equal to the fingerprint.
 
     Copies that killed restores left, under this id or another one, are removed first: none was ever live.
 
+    :param moved_to: the deployment of this instance where the set is of another one.
     :returns: warnings.
     :raises IntegrityError: the copy is not equal; it was removed.
     """
@@ -209,6 +224,7 @@ def prepare(work: Work, source: DirectorySource | SpoolSource) -> list[str]:
             remove(copy)
     try:
         warnings = _unpack(work.record, source, _copy(work))
+        _static_owners.give(work, _copy(work), moved_to)
         if work.moves:
             for parent in filter(None, made):
                 _static_move.dress_like(_copy(work), parent)
@@ -261,6 +277,7 @@ def restore(
     work: list[Work],
     open_source: Callable[[], DirectorySource | SpoolSource],
     pretend: bool,
+    moved_to: str = "",
 ) -> dict[str, Any]:
     """Do one step for several directories.
 
@@ -268,6 +285,7 @@ def restore(
     :param work: records as :func:`choose` gives them, with their places.
     :param open_source: called where artifacts are read.
     :param pretend: check mode: ``prepare`` and ``swap`` do what ``check`` does, ``undo`` only says what it would do.
+    :param moved_to: the deployment of this instance where the set is of another one, else empty.
     :returns: ``changed``, ``plan`` (sentences) and ``warnings``.
     """
     plan: list[str] = []
@@ -278,13 +296,13 @@ def restore(
             plan += undo(item, pretend)
         changed = bool(plan)
     elif step == "check" or pretend:
-        plan = _check_all(work, open_source())
+        plan = _check_all(work, open_source(), moved_to)
         changed = changed and bool(work)
     elif step == "prepare":
         source = open_source()
         _refuse([], check_space(work))
         for item in work:
-            warnings += prepare(item, source)
+            warnings += prepare(item, source, moved_to)
             plan += [
                 "%s: %s is equal to the backup, ready to be swapped in" % (item.component, part.place.new)
                 for part in item.parts
@@ -297,11 +315,11 @@ def restore(
     return {"changed": changed, "plan": plan, "warnings": warnings}
 
 
-def _check_all(work: list[Work], source: DirectorySource | SpoolSource) -> list[str]:
+def _check_all(work: list[Work], source: DirectorySource | SpoolSource, moved_to: str) -> list[str]:
     plan: list[str] = []
     blockers: list[str] = []
     for item in work:
-        sentences, found = check(item, source)
+        sentences, found = check(item, source, moved_to)
         plan += sentences
         blockers += found
     _refuse(blockers, check_space(work))

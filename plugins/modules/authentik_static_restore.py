@@ -25,6 +25,9 @@ description:
     where nothing else would put them there any more. The plan says so. The whole tree is proved before its parts are
     moved by rename.
   - Owners are restored by root. Any other user can only restore what belongs to itself, and gets an error otherwise.
+  - authentik is another user on a host than in a container. Of a set of another deployment (services of the host,
+    Docker Compose), what belonged to the owner of the saved directory is given to the owner of the directory that is
+    there; in a compose project where that is root or nobody yet, to 1000:1000, the user of authentik's image.
 attributes:
   check_mode:
     support: full
@@ -152,7 +155,8 @@ def restore(ctx: Context) -> dict[str, object]:
     records, said = _static_restore.choose(manifest, params["components"])
     here = _here(ctx.look_without_database(), manifest)
     work = _static_restore.make_work(records, params["paths"], here, check_id(params["restore_id"]))
-    result = _static_restore.restore(params["step"], work, ctx.source, ctx.check_mode)
+    moved_to = here.deployment if here.moved else ""
+    result = _static_restore.restore(params["step"], work, ctx.source, ctx.check_mode, moved_to)
     for warning in result.pop("warnings"):
         ctx.warn(warning)
     if params["step"] == "check" or ctx.check_mode:

@@ -39,6 +39,7 @@ _OTHERWISE = (
     (r"paths(?=: {| names )", "restore_paths"),
     (r"(?<=with )paths", "restore_paths"),
     (r"(?<=with )(directories)", r"\1"),
+    (r"(?<=with )(components)(?=: \[)", r"\1"),
 )
 # Not within a longer name, a path or a file's name.
 _APART = r"(?<![\w./-])%s(?![\w/]|\.\w)"

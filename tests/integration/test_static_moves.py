@@ -21,7 +21,9 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySink, DirectorySource
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import Here
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._variables import name_variables
 from tests.integration.file_trees import make_odd_tree, snapshot
+from tests.support.announce import leave_out
 
 RESTORE_ID = "20261123T090000Z-11aa"
 
@@ -44,18 +46,19 @@ class Move:
         entries = [dict(artifact, component=self.component) for artifact in record["artifacts"]]
         self.manifest = {"components": {self.component: record}, "artifacts": entries}
 
-    def step(self, step: str) -> dict[str, Any]:
-        records, _said = _static_restore.choose(self.manifest, None)
+    def step(self, step: str, components: list[str] | None = None) -> dict[str, Any]:
+        records, _said = _static_restore.choose(self.manifest, components)
         work = _static_restore.make_work(records, {}, self.here, RESTORE_ID)
         source = DirectorySource(str(self.base / "set"), self.manifest["artifacts"])
-        return _static_restore.restore(step, work, lambda: source, False)
+        moved_to = self.here.deployment if self.here.moved else ""
+        return _static_restore.restore(step, work, lambda: source, False, moved_to)
 
-    def steps(self) -> list[str]:
+    def steps(self, components: list[str] | None = None) -> list[str]:
         """Check, prepare and swap; returns the plan."""
-        plan: list[str] = self.step("check")["plan"]
-        self.step("prepare")
-        assert self.step("swap")["changed"] is True
-        assert self.step("swap")["changed"] is False
+        plan: list[str] = self.step("check", components)["plan"]
+        self.step("prepare", components)
+        assert self.step("swap", components)["changed"] is True
+        assert self.step("swap", components)["changed"] is False
         return plan
 
     def names(self, folder: Path | None = None) -> list[str]:
@@ -289,3 +292,93 @@ def test_paths_of_another_deployment_are_not_used(tmp_path: Path, component: str
     move.here = Here({component: str(move.srv / "there")}, moved=True)
     move.steps()
     assert snapshot(move.srv / "there") == saved
+
+
+def test_media_and_data_into_data_alone_take_two_runs_as_the_message_says(tmp_path: Path) -> None:
+    # A project that went on with its old mount of media when it got data.
+    (tmp_path / "other").mkdir()
+    move, other = Move(tmp_path, "media"), Move(tmp_path / "other", "data")
+    fill(move.tree, "public/icon.svg")
+    move.save()
+    fill(other.tree, "reports/public/a.csv")
+    (other.tree / "media").symlink_to("/media")
+    other.save()
+    for artifact in other.manifest["artifacts"]:
+        os.rename(other.base / "set" / artifact["path"], move.base / "set" / artifact["path"])
+    move.manifest["artifacts"] += other.manifest["artifacts"]
+    move.manifest["components"].update(other.manifest["components"])
+    fill(move.srv / "data", "media/public/live.svg")
+    move.here = Here({"data": str(move.srv / "data")}, "compose", modern=True)
+    with pytest.raises(InputError, match="not apart from") as refused:
+        move.step("check")
+    assert "without media first" in refused.value.hint
+    assert "with authentik_components: [media]" in name_variables(refused.value.hint)
+    move.steps(["data"])
+    move.steps(["media"])
+    assert (move.srv / "data/media/public/icon.svg").read_text() == "public/icon.svg"
+    assert (move.srv / "data/reports/public/a.csv").exists()
+    assert not (move.srv / "data/media").is_symlink()
+
+
+def as_root() -> None:
+    if os.geteuid() != 0:
+        leave_out("only root gives files away; run it as root")
+
+
+@pytest.mark.parametrize(
+    ("deployment", "live", "expected"),
+    [
+        ("host", (998, 997), (998, 997)),
+        ("host", None, (4711, 4712)),
+        ("compose", (1001, 1001), (1001, 1001)),
+        ("compose", (0, 0), (1000, 1000)),
+        ("compose", None, (1000, 1000)),
+    ],
+)
+def test_what_was_authentiks_belongs_to_authentik_there(
+    tmp_path: Path, deployment: str, live: tuple[int, int] | None, expected: tuple[int, int]
+) -> None:
+    as_root()
+    move = Move(tmp_path, "certs")
+    fill(move.tree, "own/key.pem", "root.pem", "group.pem")
+    (move.tree / "link").symlink_to("own/key.pem")
+    os.link(move.tree / "own/key.pem", move.tree / "same.pem")
+    for path in (move.tree, move.tree / "own", move.tree / "own/key.pem", move.tree / "link"):
+        os.chown(path, 4711, 4712, follow_symlinks=False)
+    os.chown(move.tree / "group.pem", 33, 4712)
+    os.chmod(move.tree / "own/key.pem", 0o4600)
+    os.chmod(move.tree / "own", 0o2750)
+    move.save()
+    target = move.srv / "certs"
+    if live:
+        target.mkdir()
+        os.chown(target, *live)
+    move.here = Here({"certs": str(target)}, deployment, moved=True)
+    before = snapshot(move.tree)
+    plan = move.steps()
+    given = "certs: what belonged to 4711:4712 is given to %d:%d" % expected
+    assert any(given in line for line in plan) == (expected != (4711, 4712))
+    for name in (".", "own", "own/key.pem", "link", "same.pem"):
+        info = (target / name).lstat()
+        assert (info.st_uid, info.st_gid) == expected, name
+    assert ((target / "root.pem").stat().st_uid, (target / "group.pem").stat().st_uid) == (0, 33)
+    assert (target / "group.pem").stat().st_gid == expected[1]
+    after = snapshot(target)
+    for facts in [*before.values(), *after.values()]:
+        del facts["owner"]
+    assert after == before
+    move.step("undo")
+    assert target.exists() == (live is not None)
+
+
+def test_owners_stay_within_one_deployment(tmp_path: Path) -> None:
+    as_root()
+    move = Move(tmp_path, "certs")
+    fill(move.tree, "key.pem")
+    os.chown(move.tree, 4711, 4712)
+    move.save()
+    (move.srv / "certs").mkdir()
+    move.here = Here({"certs": str(move.srv / "certs")}, "compose")
+    saved = snapshot(move.tree)
+    move.steps()
+    assert snapshot(move.srv / "certs") == saved

@@ -75,3 +75,15 @@ def test_not_everything_is_back_where_there_was_no_database(kept: list[str], tex
     undone: dict[str, Any] = {"restore_undo_" + name: {} for name in ("static", "redis", "postgresql", "config")}
     known = {"restore_error": "x", "restore_began": True, "restore_kept": kept, "restore_services": {}, **undone}
     assert text in engine("restore", **known).template(template)
+
+
+@pytest.mark.parametrize(("manage", "told"), [(True, False), (False, True)])
+def test_whoever_starts_a_rebuilt_project_is_told_how(manage: bool, told: bool) -> None:
+    template = trust_as_template((ROOT / "roles/restore/templates/done.txt.j2").read_text())
+    known = {"authentik_rebuild": True, "authentik_rebuild_project_name": "drill", "authentik_manage_services": manage}
+    saved = {"name": "sso", "directory": "/srv/sso", "files": [], "env_files": [], "profiles": [], "images": []}
+    chosen = {**CHOSEN, "manifest": {"instance": {}, "components": {"config": {"compose": saved}}}}
+    chosen["sets"] = [{"id": "20261122T031500Z-7f3a", "components": ["config"]}]
+    text = engine("restore", restore_set=chosen, authentik_instance="sso", **known).template(template)
+    assert ("docker compose --project-name drill start" in text) == told
+    assert "To take it away again" in text

@@ -320,6 +320,7 @@ def test_configuration_does_not_move_between_deployments_unasked(
     assert ("config" in templar.template(trust_as_template("{{ __restore_components }}"))) == expected
     plan = templar.template(trust_as_template("{{ __restore_plan }}"))
     assert any("config: left out" in line for line in plan) == (not expected)
+    assert any("secret key has to be carried over by hand" in line for line in plan) == (not expected)
 
 
 def test_list_shows_one_instance_when_told_to() -> None:
