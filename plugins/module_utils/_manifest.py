@@ -12,7 +12,9 @@ C(docs/manifest.schema.json) describes the same shape for other programs.
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
+import os
 import re
 import typing as t
 
@@ -149,6 +151,48 @@ def validate(manifest: t.Any) -> dict[str, t.Any]:
     for name, record in manifest["components"].items():
         _check_component(name, record, seen)
     return manifest
+
+
+def sums_text(text: bytes, artifacts: t.Iterable[dict[str, t.Any]]) -> bytes:
+    """Return what C(sha256sum -c) accepts; paths have no character that it would escape.
+
+    The manifest comes first: wherever the list is cut off, its line is not what is missing.
+
+    :param text: the manifest as it lies in the store.
+    """
+    lines = [(hashlib.sha256(text).hexdigest(), MANIFEST_NAME)]
+    lines += [(artifact["sha256"], artifact["path"]) for artifact in artifacts]
+    return "".join("%s  %s\n" % line for line in lines).encode("utf-8")
+
+
+def check_sums(folder: str, text: bytes, artifacts: t.Iterable[dict[str, t.Any]], sums: bytes) -> None:
+    """Compare the manifest in a folder, and the checksums that it records, with C(SHA256SUMS) beside it.
+
+    Without a line for the manifest, as the first sets were written, only the artifacts' checksums are compared.
+
+    :param text: the manifest as it was read.
+    :param sums: what C(SHA256SUMS) holds.
+    :raises IntegrityError: when one of the two files was altered.
+    """
+    expected = sums_text(text, artifacts)
+    head, rest = (part.partition(b"\n") for part in (expected, sums))
+    if sums in (expected, head[2] or expected):
+        return
+    if rest[2] == head[2]:
+        raise IntegrityError(
+            "%s has SHA-256 %s; %s says %s"
+            % (
+                os.path.join(folder, MANIFEST_NAME),
+                head[0][:64].decode("ascii"),
+                SUMS_NAME,
+                rest[0][:64].decode("ascii", "replace"),
+            ),
+            "One of the two files was altered after it was saved: use another backup set",
+        )
+    raise IntegrityError(
+        "%s does not say what the manifest says" % os.path.join(folder, SUMS_NAME),
+        "One of the two files was altered after it was saved: use another backup set",
+    )
 
 
 def check_artifact_path(path: str) -> str:

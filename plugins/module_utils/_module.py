@@ -207,7 +207,11 @@ class Context:
             raise InputError("Exactly one of src and backup_set has to be given")
         if given is not None:
             return _manifest.validate(given)
-        return _manifest.load(_read_manifest(src))
+        text = _read_of(src, _manifest.MANIFEST_NAME)
+        manifest = _manifest.load(text)
+        if os.path.lexists(os.path.join(src, _manifest.SUMS_NAME)):
+            _manifest.check_sums(src, text, manifest["artifacts"], _read_of(src, _manifest.SUMS_NAME))
+        return manifest
 
 
 def read_history(settings: PostgresSettings, bin_dir: str | None = None) -> list[str]:
@@ -261,14 +265,14 @@ def _without_secrets(params: dict[str, Any], spec: dict[str, Any]) -> dict[str, 
     }
 
 
-def _read_manifest(src: str) -> str:
-    path = os.path.join(src, "manifest.json")
+def _read_of(src: str, name: str) -> bytes:
+    path = os.path.join(src, name)
     try:
-        with open(path, encoding="utf-8") as stream:
+        with open(path, "rb") as stream:
             return stream.read()
     except FileNotFoundError as exc:
         raise IntegrityError(
-            "%s holds no manifest.json, so it is not a backup set" % src, "Name the folder of one finished set with src"
+            "%s holds no %s, so it is not a backup set" % (src, name), "Name the folder of one finished set with src"
         ) from exc
-    except (OSError, ValueError) as exc:
+    except OSError as exc:
         raise IntegrityError("%s cannot be read: %s" % (path, exc)) from exc

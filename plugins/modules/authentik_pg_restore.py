@@ -26,7 +26,8 @@ options:
   step:
     description:
       - V(check) reads the artifact to its last byte, decodes every row of it, compares the set with the server and
-        returns the plan. Nothing is changed. Check mode does this for V(prepare), too.
+        returns the plan. The artifact of roles and settings is read, too. Nothing is changed. Check mode does this for
+        V(prepare), too.
       - V(prepare) creates the database C(<db>_load_<id>), loads it, and proves it equal to the set's fingerprint. Only
         then it is named C(<db>_new_<id>). When anything goes wrong it is dropped.
       - V(swap) renames the live database to C(<db>_before_<id>) and C(<db>_new_<id>) to the live name, in one
@@ -228,6 +229,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils import _lad
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import DiscoveryError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import (
     _restore,
+    _restore_globals,
     _restore_set,
     _restore_swap,
 )
@@ -265,6 +267,7 @@ def read_set(ctx: _module.Context, request: Request) -> dict[str, Any]:
     request = request._replace(versions=compare_versions(ctx))
     with contextlib.closing(ctx.source()) as source:
         if ctx.check_mode or ctx.params["step"] == "check":
+            _restore_globals.check(ctx.manifest(), source)
             return dict(_restore.check(request, databases, source), changed=False)
         return dict(_restore.prepare(request, databases, source), changed=True)
 

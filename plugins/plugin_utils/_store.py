@@ -48,9 +48,8 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial im
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stored import (
     check_stored_size,
     check_sums,
+    load_manifest,
     read_back,
-    read_manifest,
-    sums_text,
 )
 
 LATEST = "latest"
@@ -255,7 +254,7 @@ class DirectoryStore:
         record: dict[str, t.Any] = {"level": "checksums", "time": format_utc(now), "ok": True}
         try:
             read_back(self.source(backup_set), backup_set.manifest["artifacts"])
-            check_sums(backup_set.path, backup_set.manifest["artifacts"])
+            self._load(backup_set.set_id, recheck=True)
         except RecoveryError as exc:
             record.update(ok=False, error=exc.cause)
             if record_it:
@@ -285,9 +284,11 @@ class DirectoryStore:
                 % (", ".join(found) or "nothing", ", ".join(listed) or "nothing")
             )
         read_back(DirectorySource(partial.path, manifest["artifacts"]), manifest["artifacts"])
-        write_private(os.path.join(partial.path, _manifest.SUMS_NAME), sums_text(manifest["artifacts"]), 0o400)
+        text = _manifest.dump(manifest)
+        sums = _manifest.sums_text(text, manifest["artifacts"])
+        write_private(os.path.join(partial.path, _manifest.SUMS_NAME), sums, 0o400)
         partial.drop_working_files()
-        write_private(os.path.join(partial.path, _manifest.MANIFEST_NAME), _manifest.dump(manifest), 0o400)
+        write_private(os.path.join(partial.path, _manifest.MANIFEST_NAME), text, 0o400)
         final = os.path.join(self.path, partial.set_id)
         try:
             os.rename(partial.path, final)
@@ -331,10 +332,11 @@ class DirectoryStore:
         path = os.path.join(self.path, name)
         if not re.fullmatch(ID_PATTERN, name) or not os.path.isdir(path):
             raise StateError("%s is not a backup set" % path)
-        manifest = _manifest.load(read_manifest(path))
+        manifest, text = load_manifest(path)
         if manifest["id"] != name or manifest["instance"]["name"] != self.instance:
             owner = "%s/%s" % (manifest["instance"]["name"], manifest["id"])
             raise IntegrityError("The manifest in %s is that of %s" % (path, owner))
+        check_sums(path, manifest, text)
         for artifact in manifest["artifacts"]:
             check_stored_size(path, artifact)
         verified = self._verified(name)

@@ -18,11 +18,6 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._files impo
 _MANIFEST_LIMIT = 512 * 1024 * 1024
 
 
-def sums_text(artifacts: t.Iterable[dict[str, t.Any]]) -> bytes:
-    """Return what C(sha256sum -c) accepts; paths have no character that it would escape."""
-    return "".join("%s  %s\n" % (artifact["sha256"], artifact["path"]) for artifact in artifacts).encode("utf-8")
-
-
 def read_back(source: DirectorySource, artifacts: t.Iterable[dict[str, t.Any]]) -> None:
     """Read each artifact from disk to its end.
 
@@ -44,16 +39,33 @@ def _forget_cache(path: str) -> None:
         return
 
 
-def read_manifest(path: str) -> bytes:
-    """Return the text of the manifest in a set's folder."""
-    name = os.path.join(path, _manifest.MANIFEST_NAME)
+def load_manifest(path: str) -> tuple[dict[str, t.Any], bytes]:
+    """Return the manifest in a set's folder, and its text.
+
+    :raises IntegrityError: when there is none, or it is not valid.
+    """
+    text = _read(path, _manifest.MANIFEST_NAME, "manifest")
     try:
-        with open(name, "rb") as manifest:
-            return manifest.read(_MANIFEST_LIMIT)
+        return _manifest.load(text), text
+    except IntegrityError as exc:
+        exc.cause = "%s: %s" % (os.path.join(path, _manifest.MANIFEST_NAME), exc.cause)
+        raise
+
+
+def check_sums(path: str, manifest: dict[str, t.Any], text: bytes) -> None:
+    """Refuse a manifest and a SHA256SUMS that contradict each other: see :func:`_manifest.check_sums`."""
+    _manifest.check_sums(path, text, manifest["artifacts"], _read(path, _manifest.SUMS_NAME, _manifest.SUMS_NAME))
+
+
+def _read(path: str, name: str, what: str) -> bytes:
+    full = os.path.join(path, name)
+    try:
+        with open(full, "rb") as stream:
+            return stream.read(_MANIFEST_LIMIT)
     except FileNotFoundError as exc:
-        raise IntegrityError("There is no manifest in %s" % path, "The set is not complete: use another one") from exc
+        raise IntegrityError("There is no %s in %s" % (what, path), "The set is not complete: use another one") from exc
     except OSError as exc:
-        raise as_error("read", name, exc) from exc
+        raise as_error("read", full, exc) from exc
 
 
 def check_stored_size(path: str, artifact: dict[str, t.Any]) -> None:
@@ -68,15 +80,3 @@ def check_stored_size(path: str, artifact: dict[str, t.Any]) -> None:
             "%s holds %d bytes; %d were recorded" % (full, size, artifact["size"]),
             "The set is damaged: use another one",
         )
-
-
-def check_sums(path: str, artifacts: t.Iterable[dict[str, t.Any]]) -> None:
-    """Refuse a SHA256SUMS that does not say what the manifest says."""
-    name = os.path.join(path, _manifest.SUMS_NAME)
-    try:
-        with open(name, "rb") as sums:
-            same = sums.read() == sums_text(artifacts)
-    except OSError as exc:
-        raise IntegrityError("%s cannot be read: %s" % (name, exc.strerror)) from exc
-    if not same:
-        raise IntegrityError("%s does not say what the manifest says" % name)

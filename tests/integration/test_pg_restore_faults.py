@@ -102,6 +102,25 @@ def test_a_dump_that_was_stored_truncated_is_found_by_decoding_it(
     assert filled.psql(COUNT) == "60"
 
 
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("damage", ["flipped", "cut"])
+def test_damaged_roles_are_found_although_a_restore_does_not_load_them(
+    filled: Database, tmp_path: Path, damage: str, recorded: bool
+) -> None:
+    """Whoever needs them needs them on a new server, when no other set can be made any more."""
+    folder = make_set(tmp_path / "set", filled)
+    globals_of = next((folder / "postgresql").glob("globals.sql*"))
+    if damage == "flipped":
+        flip(globals_of, 0.5)
+    else:
+        os.truncate(globals_of, globals_of.stat().st_size // 2)
+    if recorded:
+        write_manifest(folder, read_manifest(folder)["components"]["postgresql"])
+    result = restore(filled, "check", folder)
+    assert "postgresql/globals.sql" in result["msg"]
+    assert "another backup set" in result["msg"]
+
+
 def test_a_copy_that_differs_from_the_fingerprint_is_dropped(filled: Database, tmp_path: Path) -> None:
     folder = make_set(tmp_path / "set", filled)
     record = read_manifest(folder)["components"]["postgresql"]

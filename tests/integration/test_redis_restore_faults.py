@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import time
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis impo
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis._work_folder import WorkFolder
 from tests.support.redis import RedisServer
 from tests.support.redis_data import FURTHER, fill
-from tests.support.redis_module import RESTORE_ID, options_for, run_module
+from tests.support.redis_module import RESTORE_ID, options_for, run_module, write_set
 from tests.support.redis_restore import Restore, disaster
 
 MakeRedis = Callable[..., RedisServer]
@@ -264,6 +265,21 @@ def test_module_through_all_steps(make_redis: MakeRedis, tmp_path: Path) -> None
     assert server.keys() == [b"new"]
     assert step("undo")["changed"] is False
     assert not (tmp_path / "kept" / RESTORE_ID).exists()
+
+
+def test_a_dump_whose_end_became_zeros_is_not_taken_for_one_without_a_checksum(
+    make_redis: MakeRedis, tmp_path: Path
+) -> None:
+    """What a disk that was full, or a copy that was cut short, leaves; the set's own checksum was taken of it."""
+    server = make_redis()
+    server.send("SET", "key", "x")
+    restore = Restore(server, tmp_path)
+    data = (restore.set / "redis" / "dump.rdb").read_bytes()[:-8] + bytes(8)
+    fingerprint = restore.manifest["components"]["redis"]["fingerprint"]
+    shutil.rmtree(restore.set)
+    write_set(restore.set, data, fingerprint)
+    with pytest.raises(IntegrityError, match=r"checksum disabled, the manifest says ok"):
+        restore.check(server)
 
 
 def test_module_on_sets_and_instances_without_redis(make_redis: MakeRedis, tmp_path: Path) -> None:

@@ -262,4 +262,4 @@ def test_a_restored_set_needs_nothing_of_ours(rig: Rig) -> None:
         capture_output=True,
         text=True,
     )
-    assert sorted(done.stdout.splitlines()) == [DUMP + ": OK", "redis/dump.rdb: OK"]
+    assert sorted(done.stdout.splitlines()) == ["manifest.json: OK", DUMP + ": OK", "redis/dump.rdb: OK"]

@@ -43,7 +43,7 @@ def test_a_published_set_is_private_read_only_and_verifiable_by_hand(store: Dire
     done = subprocess.run(
         ["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=backup_set.path, capture_output=True, text=True, check=True
     )
-    assert done.stdout.count(": OK") == 2
+    assert done.stdout.count(": OK") == 3, "both artifacts and the manifest"
     assert [one.set_id for one in store.list_sets()[0]] == [backup_set.set_id]
     assert backup_set.verified[0]["level"] == "checksums"
     assert backup_set.size == 305000
@@ -184,6 +184,44 @@ def test_sums_that_disagree_with_the_manifest_are_found(store: DirectoryStore) -
     sums.write_text(sums.read_text().replace("media", "mudia"))
     with pytest.raises(IntegrityError, match="SHA256SUMS"):
         store.verify(backup_set, NOW)
+
+
+def test_a_manifest_that_says_something_else_is_no_set(store: DirectoryStore) -> None:
+    """Still valid, and nothing that the artifacts could contradict: only its checksum tells."""
+    backup_set = publish(store)
+    manifest = Path(backup_set.path) / "manifest.json"
+    manifest.chmod(0o600)
+    good = manifest.read_text()
+    manifest.write_text(good.replace('"deployment": "host"', '"deployment": "hosT"'))
+    (problem,) = store.list_sets()[1]
+    for part in ("%s has SHA-256" % manifest, "SHA256SUMS says"):
+        assert part in problem.reason
+    for act in (lambda: store.get(backup_set.set_id), lambda: store.verify(backup_set, NOW, record_it=False)):
+        with pytest.raises(IntegrityError, match=r"manifest.json has SHA-256.*use another"):
+            act()
+    manifest.write_text(good)
+    assert store.get(backup_set.set_id).manifest == backup_set.manifest
+
+
+@pytest.mark.parametrize("size", [0, 1, 80, 81, 150, -1])
+def test_cut_sums_are_found(store: DirectoryStore, size: int) -> None:
+    sums = Path(publish(store).path) / "SHA256SUMS"
+    sums.chmod(0o600)
+    os.truncate(sums, size % len(sums.read_bytes()))
+    assert store.list_sets()[0] == []
+    assert "%s does not say" % sums in store.list_sets()[1][0].reason
+
+
+def test_a_set_whose_sums_have_no_line_for_the_manifest_stays_one(store: DirectoryStore) -> None:
+    """As the first sets were written."""
+    backup_set = publish(store)
+    sums = Path(backup_set.path) / "SHA256SUMS"
+    sums.chmod(0o600)
+    sums.write_text("".join(sums.read_text().splitlines(keepends=True)[1:]))
+    assert store.verify(store.get(backup_set.set_id), NOW)["ok"]
+    sums.unlink()
+    with pytest.raises(IntegrityError, match="There is no SHA256SUMS"):
+        store.get(backup_set.set_id)
 
 
 def test_what_changed_between_writing_and_publishing_is_not_published(store: DirectoryStore) -> None:

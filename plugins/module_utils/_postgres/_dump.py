@@ -24,6 +24,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres i
     _dump_plan,
     _dump_stream,
     _fingerprint,
+    _restore_globals,
     _tools,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import (
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import PostgresSettings
 
-_GLOBALS_END = b"-- PostgreSQL database cluster dump complete"
 _LOCK_ATTEMPTS = 3
 _UNDEFINED_TABLE = "42P01"
 
@@ -274,7 +274,7 @@ def _dump_globals(settings: PostgresSettings, plan: Plan, options: Options, sink
     )
     with Connection(settings) as connection:
         done = connection.run(argv)
-    if _GLOBALS_END not in done.stdout[-1000:]:
+    if _restore_globals.END not in done.stdout[-1000:]:
         raise IntegrityError("%s ended without an error, but its output is not whole" % _process.show(argv))
     content, compression = done.stdout, "none"
     zstd = _tools.zstd_program()
