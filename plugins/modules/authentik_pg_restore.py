@@ -76,6 +76,30 @@ options:
         written to it since. Otherwise it is dropped.
     type: bool
     default: true
+  after_restore:
+    description:
+      - What is done to the restored copy of the instance's own database after it was proved equal to the set, and
+        before it gets the name under which O(step=swap) finds it. One transaction, as the application role.
+      - The copy is no longer equal to the set then. What was done is returned.
+    type: dict
+    default: {}
+    suboptions:
+      purge_sessions:
+        description:
+          - Delete every session of every tenant, with what authentik removes with a session. Everybody has to log in
+            again.
+          - Refresh tokens and tokens of the API stay.
+          - Releases before authentik 2025.4 keep sessions in Redis, which is not emptied. The plan says so.
+        type: bool
+        default: false
+      keep_disabled:
+        description:
+          - Disable in the copy every user who is disabled in the present database, or was removed from it, since the
+            set was made.
+          - Refused when no superuser would be left active. Where there is no present database, nobody is disabled, and
+            that is said.
+        type: bool
+        default: false
   admin_user:
     description:
       - Role that creates and renames databases. A superuser, or a role with CREATEDB that is a member of the owner.
@@ -142,6 +166,84 @@ plan:
   type: list
   elements: str
   sample: ["database authentik (245.0 MiB) stays as authentik_before_20261124t120000z_0a1b"]
+revival:
+  description:
+    - What the restore of the instance's own database would bring back to life, by comparison with the present one.
+    - Users are told apart by their UUID. Keys of tokens and sessions are compared on the host and never returned.
+  returned: O(step=check) and check mode
+  type: dict
+  contains:
+    compared:
+      description: Whether there was a present database to compare with. O(ignore:lines) says why not.
+      type: bool
+      returned: always
+    lines:
+      description: The report as sentences, with what O(after_restore) would do.
+      type: list
+      elements: str
+      returned: always
+      sample: ["users disabled since, who become active again: 1 (mallory)"]
+    schemas:
+      description:
+        - One entry for each schema that both databases hold. Each of its values but C(schema) and C(not_compared) has
+          C(count) and up to 20 C(names).
+      type: list
+      elements: dict
+      returned: always
+      contains:
+        schema:
+          description: Name of the schema, which stands for a tenant.
+          type: str
+          returned: always
+        users_active_again:
+          description: Users who are active in the set, and disabled in the present database.
+          type: dict
+          returned: always
+        users_returning:
+          description: Users of the set who are not in the present database.
+          type: dict
+          returned: always
+        users_vanishing:
+          description: Users of the present database who are not in the set.
+          type: dict
+          returned: always
+        superusers_gained:
+          description: Active superusers of the set who are none at present. Groups above a user's groups count.
+          type: dict
+          returned: always
+        superusers_lost:
+          description: Active superusers at present who are none in the set.
+          type: dict
+          returned: always
+        passwords:
+          description: Users whose password was changed since.
+          type: dict
+          returned: always
+        app_passwords:
+          description: App passwords that are valid in the set, and were removed, have expired or got another key since.
+          type: dict
+          returned: always
+        tokens:
+          description: The same for tokens of other kinds.
+          type: dict
+          returned: always
+        sessions:
+          description: Sessions of the set that are not over, and are not in the present database. The names are users'.
+          type: dict
+          returned: always
+        bare_sessions:
+          description: The same for the table C(django_session), which names no users.
+          type: dict
+          returned: always
+        grants:
+          description: Kinds of what providers gave to applications, and how many of each are valid again.
+          type: dict
+          returned: always
+        not_compared:
+          description: What could not be compared, and why.
+          type: list
+          elements: str
+          returned: always
 databases:
   description: What was read, and where it was loaded.
   returned: O(step=check) and O(step=prepare)
@@ -196,6 +298,11 @@ databases:
       description: Whose locale the database got.
       type: str
       returned: O(step=prepare)
+    after_restore:
+      description: What O(after_restore) did to the copy. C(deleted) has the number of rows by table, C(disabled) the
+        C(count) of users and up to 20 C(names), C(lines) says it in sentences.
+      type: dict
+      returned: O(step=prepare), when O(after_restore) asks for something
 renamed:
   description: Renames that were done, or in check mode would be.
   returned: O(step=swap) and O(step=undo)
@@ -226,7 +333,7 @@ cut_over_seconds:
 import contextlib
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _ladder, _module
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import DiscoveryError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import DiscoveryError, InputError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import (
     _restore,
     _restore_globals,
@@ -235,12 +342,18 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres i
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_admin import (
     AdminOptions,
+    AfterRestore,
     Request,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+AFTER_RESTORE: dict[str, Any] = {
+    "purge_sessions": {"type": "bool", "default": False},
+    "keep_disabled": {"type": "bool", "default": False},
+}
 
 
 def body(ctx: _module.Context) -> dict[str, Any]:
@@ -255,6 +368,7 @@ def body(ctx: _module.Context) -> dict[str, Any]:
         admin=AdminOptions(ctx.params["admin_user"], ctx.params["admin_password"], ctx.params["admin_run_as"]),
         skip_privileges=ctx.params["skip_privileges"],
         bin_dir=ctx.params["postgresql_bin_dir"],
+        after_restore=AfterRestore(**ctx.params["after_restore"]),
     )
     result = read_set(ctx, request) if ctx.params["step"] in ("check", "prepare") else exchange(ctx, request)
     for warning in result.pop("warnings", []):
@@ -264,6 +378,11 @@ def body(ctx: _module.Context) -> dict[str, Any]:
 
 def read_set(ctx: _module.Context, request: Request) -> dict[str, Any]:
     databases = wanted(ctx, request)
+    if request.after_restore.wanted and request.settings.name not in [one.target for one in databases]:
+        raise InputError(
+            "after_restore changes the instance's own database, which is not among those to restore",
+            hint="leave after_restore out, or add the instance's database to databases",
+        )
     request = request._replace(versions=compare_versions(ctx))
     with contextlib.closing(ctx.source()) as source:
         if ctx.check_mode or ctx.params["step"] == "check":
@@ -311,6 +430,7 @@ def main() -> None:
         skip_privileges={"type": "bool", "default": False},
         version_policy={"type": "str", "choices": list(_ladder.POLICIES), "default": "same_train"},
         keep_undone={"type": "bool", "default": True},
+        after_restore={"type": "dict", "default": {}, "options": AFTER_RESTORE},
         admin_user={"type": "str"},
         admin_password={"type": "str", "no_log": True},
         admin_run_as={"type": "str"},

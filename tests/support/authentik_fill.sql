@@ -24,7 +24,28 @@ INSERT INTO authentik_core_groupparentage
     SELECT md5('parent' || n)::uuid, md5('group' || n)::uuid, md5('group' || n / 2)::uuid FROM generate_series(2, {groups}) AS n;
 INSERT INTO authentik_core_token
     SELECT md5('token' || id)::uuid, 'token-' || id, md5('k' || id) || md5('l' || id), id,
-        CASE WHEN id % 2 = 0 THEN timestamptz 'infinity' END FROM authentik_core_user;
+        CASE WHEN id % 2 = 0 THEN timestamptz 'infinity' END, true, CASE WHEN id % 4 = 0 THEN 'app_password' ELSE 'api' END
+    FROM authentik_core_user;
+-- Every third user is logged in, every sixth was: those sessions are over.
+INSERT INTO authentik_core_session
+    SELECT md5('session' || id), CASE WHEN id % 6 = 0 THEN timestamptz '2026-01-01 00:00+00' ELSE timestamptz '2099-01-01 00:00+00' END,
+        true, decode(md5('data' || id) || '5c5c0a0900', 'hex'), '192.0.2.1', E'Agent\t\\', timestamptz '2026-01-01 00:00+00'
+    FROM authentik_core_user WHERE id % 3 = 0;
+INSERT INTO authentik_core_authenticatedsession
+    SELECT md5('session' || id), md5('login' || id)::uuid, id FROM authentik_core_user WHERE id % 3 = 0;
+INSERT INTO django_session VALUES (md5('bare'), 'data', timestamptz '2099-01-01 00:00+00');
+INSERT INTO authentik_providers_oauth2_accesstoken (expires, expiring, revoked, token, user_id, session_id)
+    SELECT timestamptz '2099-01-01 00:00+00', true, id % 2 = 0, 'access' || md5('a' || id), id, md5('session' || id)
+    FROM authentik_core_user WHERE id % 3 = 0;
+INSERT INTO authentik_providers_oauth2_refreshtoken (expires, expiring, revoked, token, user_id, session_id)
+    SELECT timestamptz '2099-01-01 00:00+00', true, id % 2 = 0, 'refresh' || md5('r' || id), id, md5('session' || id)
+    FROM authentik_core_user WHERE id % 3 = 0;
+INSERT INTO authentik_providers_saml_samlsession
+    SELECT md5('saml' || id)::uuid, timestamptz '2099-01-01 00:00+00', true, 'index', md5('session' || id), id
+    FROM authentik_core_user WHERE id % 9 = 0;
+INSERT INTO authentik_providers_proxy_proxysession
+    SELECT md5('proxy' || id)::uuid, timestamptz '2099-01-01 00:00+00', true, md5('p' || id), uuid, '{{}}'
+    FROM authentik_core_user WHERE id % 9 = 0;
 INSERT INTO authentik_blueprints_blueprintinstance
     SELECT md5('bp' || n)::uuid, 'default/' || n || '.yaml', ({documents})[n % {docs} + 1],
         CASE n % 3 WHEN 0 THEN '{{}}'::text[] WHEN 1 THEN ({awkward})[1:9] ELSE ARRAY[NULL, 'NULL', '', '{{,}}', '"'] END

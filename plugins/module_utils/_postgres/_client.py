@@ -49,6 +49,7 @@ INSUFFICIENT_PRIVILEGE = "42501"
 LOCK_NOT_AVAILABLE = "55P03"
 
 _END_SECONDS = 10
+_ROWS_AT_A_TIME = 5000
 _LOST_HINT = "the server or its container was stopped, or something between ended the connection: see the server's log"
 
 # A session of ours may wait long for a dump or a restore: no timeout of the role or the database may end it.
@@ -128,8 +129,17 @@ class Session(abc.ABC):
 
         :raises QueryError: when the server refuses it.
         """
-        wrapped = "SELECT pg_catalog.to_jsonb(q)::text FROM (%s\n) AS q" % sql.strip().rstrip(";")
-        return [json.loads(value) for value in self._values(wrapped)]
+        return [json.loads(value) for value in self._values(_as_json(sql))]
+
+    def stream(self, sql: str) -> Iterator[dict[str, Any]]:
+        """Yield the rows of one SELECT, of which only some are held at a time; a transaction has to have begun."""
+        self.execute("DECLARE streamed NO SCROLL CURSOR FOR " + _as_json(sql))
+        values = self._values("FETCH %d FROM streamed" % _ROWS_AT_A_TIME)
+        while values:
+            for value in values:
+                yield json.loads(value)
+            values = self._values("FETCH %d FROM streamed" % _ROWS_AT_A_TIME)
+        self.execute("CLOSE streamed")
 
     def begin_snapshot(self) -> str:
         """Begin a read-only transaction and return the id under which others can see exactly the same data."""
@@ -152,6 +162,10 @@ class Session(abc.ABC):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _as_json(sql: str) -> str:
+    return "SELECT pg_catalog.to_jsonb(q)::text FROM (%s\n) AS q" % sql.strip().rstrip(";")
 
 
 def _query_error(message: str, sqlstate: str) -> QueryError:

@@ -22,11 +22,13 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     ToolError,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import (
+    _after_restore,
     _client,
     _fingerprint,
     _restore_archive,
     _restore_check,
     _restore_set,
+    _revival_read,
     _tools,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import (
@@ -55,10 +57,12 @@ def check(request: Request, databases: Sequence[SetDatabase], source: Any) -> di
     """Read every byte of the artifacts, compare the target, and return the plan; nothing is changed.
 
     :param source: ``source.artifact(path)`` is a context manager that gives a reader.
-    :returns: ``plan`` and ``warnings`` (sentences), ``databases`` (what was read).
+    :returns: ``plan`` and ``warnings`` (sentences), ``databases`` (what was read), ``revival`` (what the restore brings
+        back to life: see ``_revival_read``).
     :raises IntegrityError: when an artifact is not whole; StateError: with everything else that forbids the restore.
     """
     findings, read = _restore_check.Findings(), []
+    revival: dict[str, Any] = {}
     findings.add(request.versions)
     with open_admin(request.settings, request.admin, _owners(databases), request.bin_dir) as admin:
         server = _restore_check.look_at(admin)
@@ -69,11 +73,16 @@ def check(request: Request, databases: Sequence[SetDatabase], source: Any) -> di
         with source.artifact(database.path) as reader, Connection(request.settings) as connection:
             archive = _restore_archive.Archive(reader, database.path, database.compression, tools, connection)
             contents, granted = archive.contents(), archive.granted_roles()
-            archive.decode()
+            if database.target == request.settings.name:
+                comparison = _revival_read.Comparison(request, database, database.target in server.databases)
+                archive.decode(comparison.rows(contents))
+                revival = comparison.result(findings)
+            else:
+                archive.decode()
         _restore_check.judge_contents(server, database, contents, granted, request.skip_privileges, findings)
         read.append(_measured(database, archive.size, started, tool="pg_restore " + tools.version))
     findings.stop()
-    return {"plan": findings.plan, "warnings": findings.warnings, "databases": read}
+    return {"plan": findings.plan, "warnings": findings.warnings, "databases": read, "revival": revival}
 
 
 def prepare(request: Request, databases: Sequence[SetDatabase], source: Any) -> dict[str, Any]:
@@ -123,6 +132,7 @@ def _prepare_one(
     for statement in _restore_set.property_statements(names.load, database, request.skip_privileges):
         admin.session.execute(statement)
     fingerprint = _prove(request, admin, database, names.load)
+    after = _after_restore_of(request, admin, database, names.load, database.target in server.databases)
     admin.session.execute("ALTER DATABASE %s RENAME TO %s" % (quote_ident(names.load), quote_ident(names.new)))
     if not _restore_set.same_locale(database.fingerprint, fingerprint):
         pair = (_restore_set.describe_locale(database.fingerprint), _restore_set.describe_locale(fingerprint))
@@ -131,7 +141,7 @@ def _prepare_one(
         )
     return _measured(
         database, archive.size, started, copy=names.new, locale=locale, load_seconds=round(loaded - started, 3),
-        rows=sum(table["rows"] for table in fingerprint["tables"].values()), tables=len(fingerprint["tables"]),
+        rows=sum(table["rows"] for table in fingerprint["tables"].values()), tables=len(fingerprint["tables"]), **after,
     )  # fmt: skip
 
 
@@ -191,10 +201,8 @@ def _prove(request: Request, admin: Admin, database: SetDatabase, name: str) -> 
 
     :raises IntegrityError: naming every table that differs.
     """
-    own = request.settings.user == database.owner and not admin.superuser
-    session = _client.connect(request.settings, name, bin_dir=request.bin_dir) if own else admin.open(name)
-    with session:
-        if not admin.superuser and not own:
+    with _open_copy(request, admin, database, name) as session:
+        if not admin.superuser and request.settings.user != database.owner:
             session.execute("SET ROLE %s" % quote_ident(database.owner))
         session.execute("ANALYZE")
         actual = _fingerprint.collect(session)
@@ -206,6 +214,24 @@ def _prove(request: Request, admin: Admin, database: SetDatabase, name: str) -> 
             hint="the copy was dropped and the live database is untouched; use another backup set",
         )
     return actual
+
+
+def _open_copy(request: Request, admin: Admin, database: SetDatabase, name: str) -> _client.Session:
+    if request.settings.user == database.owner and not admin.superuser:
+        return _client.connect(request.settings, name, bin_dir=request.bin_dir)
+    return admin.open(name)
+
+
+def _after_restore_of(
+    request: Request, admin: Admin, database: SetDatabase, name: str, live: bool
+) -> dict[str, dict[str, Any]]:
+    """Do to the proved copy of the instance's own database what was asked for, as the application role."""
+    if not request.after_restore.wanted or database.target != request.settings.name:
+        return {}
+    present = _revival_read.Present(request, database.target, live)
+    with _open_copy(request, admin, database, name) as session:
+        session.execute("SET ROLE %s" % quote_ident(database.owner))
+        return {"after_restore": _after_restore.apply(session, request.after_restore, present)}
 
 
 def _clear(admin: Admin, made: Sequence[str], reason: BaseException) -> None:

@@ -85,6 +85,18 @@ class AdminOptions(NamedTuple):
     run_as: str | None = None
 
 
+class AfterRestore(NamedTuple):
+    """What is done to the restored copy of the instance's database before it can become live."""
+
+    purge_sessions: bool = False
+    keep_disabled: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        """True where anything is."""
+        return self.purge_sessions or self.keep_disabled
+
+
 class Request(NamedTuple):
     """A restore: where to, under which id, and how."""
 
@@ -94,6 +106,7 @@ class Request(NamedTuple):
     skip_privileges: bool = False
     bin_dir: str | None = None
     versions: Verdict = Verdict()
+    after_restore: AfterRestore = AfterRestore()
 
     @property
     def app_role(self) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _process
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, ToolError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import _archive_rows
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import (
     Connection,
     conninfo_database,
@@ -168,14 +169,21 @@ class Archive:
             statements = self._of_the_beginning(["-L", name, "-f", "-"], lambda: b"", descriptors)
         return parse_granted_roles(statements)
 
-    def decode(self) -> None:
+    def decode(self, rows: _archive_rows.Rows | None = None) -> None:
         """Read all of it to the end and have pg_restore decode every row.
 
+        :param rows: what of it is wanted as text besides.
         :raises IntegrityError: when that fails, or the checksum does.
         """
-        command = self._connection.command([self._tools.path("pg_restore"), "-f", "/dev/null"], login=False)
+        pg_restore = self._tools.path("pg_restore")
+        command = self._connection.command([pg_restore, "-f", "/dev/null"], login=False)
         try:
-            self._pass_on([*self._before, command])
+            if rows is None or not rows.lines:
+                self._pass_on([*self._before, command])
+                return
+            with _archive_rows.Beside(self._before, pg_restore, self._connection, rows) as beside:
+                self._pass_on([*self._before, command], beside.feed)
+                beside.finish()
         except ToolError as exc:
             raise IntegrityError(
                 "%s cannot be decoded although its checksum is right: %s" % (self.path, exc.cause), hint=_DAMAGED
@@ -265,11 +273,13 @@ class Archive:
             )
         return listing
 
-    def _pass_on(self, commands: list[_process.Command]) -> None:
+    def _pass_on(self, commands: list[_process.Command], also: Callable[[bytes], None] | None = None) -> None:
         with _process.Pipeline(commands, stdin=True, stdout=False) as pipeline:
             with contextlib.suppress(BrokenPipeError):
                 for data in self._blocks():
                     pipeline.stdin.write(data)
+                    if also is not None:
+                        also(data)
             ended = pipeline.finish(check=False)
         if ended[-1].status == 0 and all(done.status == 0 for done in ended[len(self._before) :]):
             return  # what came before it may have been told that its reader needs no more
