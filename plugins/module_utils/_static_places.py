@@ -16,8 +16,8 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple
 
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _mounts, _static_names
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_names import beside
 
 #: Before authentik 2024.2 these lay in the directory itself; since then in a folder for the default tenant.
 _OLD_FOLDERS = frozenset(("application-icons", "source-icons", "flow-backgrounds"))
@@ -26,12 +26,17 @@ _REPORTS = "extra-reports"
 
 
 class Place(NamedTuple):
-    """Where a component is restored to, and the names used on the way."""
+    """Where a component is restored to, and the names used on the way.
+
+    :ivar inside: whether the copies are inside the directory, because it cannot be renamed.
+    """
 
     component: str
     live: str
     new: str
     before: str
+    inside: bool
+    restore_id: str
 
     @property
     def whole(self) -> str:
@@ -93,7 +98,27 @@ def make_place(component: str, path: str, restore_id: str) -> Place:
 
 
 def _place(component: str, live: str, restore_id: str) -> Place:
-    return Place(component, live, beside(live, "new", restore_id), beside(live, "before", restore_id))
+    if _goes_inside(live, restore_id):
+        new = os.path.join(_static_names.inside(live, "new", restore_id), _static_names.TREE)
+        return Place(component, live, new, _static_names.inside(live, "before", restore_id), True, restore_id)
+    new, before = (_static_names.beside(live, kind, restore_id) for kind in ("new", "before"))
+    return Place(component, live, new, before, False, restore_id)
+
+
+def _goes_inside(live: str, restore_id: str) -> bool:
+    """Whether a directory cannot be renamed, though its entries can. What a restore began with, it goes on with."""
+    begun = [
+        copy
+        for copy in _static_names.find_copies(live)
+        if copy.restore_id == restore_id and copy.kind in ("before", "new")
+    ]
+    if begun:
+        return begun[0].inside
+    if not os.path.isdir(live) or os.path.islink(live):
+        return False
+    if _mounts.is_mount_point(live):
+        return True
+    return not os.access(os.path.dirname(live), os.W_OK | os.X_OK) and os.access(live, os.W_OK | os.X_OK)
 
 
 def find_parts(record: dict[str, Any], given: str | None, here: Here, restore_id: str) -> Work:

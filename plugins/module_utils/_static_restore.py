@@ -4,7 +4,7 @@
 
 # Private to the collection: names and behaviour may change in any release.
 
-"""Directories come back in steps: checked, built beside the live one and proved, swapped and undone by rename."""
+"""Directories come back in steps: checked, built beside or inside the live one and proved, swapped and undone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import (
+    _mounts,
     _static,
     _static_move,
     _static_owners,
@@ -24,21 +25,19 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     SpaceError,
     StateError,
 )
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import free_bytes
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import artifacts_of
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_move import remove
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_names import abandoned_copies
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import (
     Here,
-    Part,
+    Place,
     Work,
     find_parts,
 )
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_space import check_space
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_swap import (
-    existing_parent,
     swap,
     target_blockers,
     undo,
+    way_of,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count, format_bytes
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import TreeDigest, differences
@@ -49,9 +48,6 @@ if TYPE_CHECKING:
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySource
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._spool_source import SpoolSource
-
-#: What a file, directory or link costs on disk besides its content.
-_OVERHEAD = 4096
 
 
 def choose(manifest: dict[str, Any], components: list[str] | None) -> tuple[list[dict[str, Any]], list[str]]:
@@ -150,7 +146,7 @@ def check(work: Work, source: DirectorySource | SpoolSource, moved_to: str = "")
             "%s: only root restores owners, run the task with become: true (%s%s)"
             % (work.component, foreign[0], ", and %d more" % (len(foreign) - 1) if len(foreign) > 1 else "")
         )
-    if len({os.stat(existing_parent(part.place.live)).st_dev for part in work.parts}) > 1:
+    if len({_file_system(part.place) for part in work.parts}) > 1:
         blockers.append(
             "%s: %s are on different file systems; give it another place with paths"
             % (work.component, " and ".join(part.place.live for part in work.parts))
@@ -165,7 +161,7 @@ def check(work: Work, source: DirectorySource | SpoolSource, moved_to: str = "")
     ]  # fmt: skip
     plan += _static_move.describe(work, names) + _static_owners.describe(work, saved, moved_to)
     for part in work.parts:
-        plan.append(_fate(part))
+        plan += way_of(part.place).fate([] if work.moves else list(names))
         if record["path"] != part.place.live:
             plan.append("%s: the backup was made of %s" % (work.component, record["path"]))
     for path, target in sorted(record.get("outside_links", {}).items()):
@@ -173,11 +169,10 @@ def check(work: Work, source: DirectorySource | SpoolSource, moved_to: str = "")
     return list(dict.fromkeys(plan)), blockers
 
 
-def _fate(part: Part) -> str:
-    place = part.place
-    if os.path.lexists(place.live):
-        return "%s: the present directory would be kept as %s" % (place.component, place.before)
-    return "%s: there is no %s now; it would be made" % (place.component, place.live)
+def _file_system(place: Place) -> tuple[int, str]:
+    """What rename does not lead out of."""
+    folder = os.path.realpath(way_of(place).folder())
+    return os.stat(folder).st_dev, _mounts.mount_of(folder)
 
 
 def _copy(work: Work) -> str:
@@ -186,55 +181,44 @@ def _copy(work: Work) -> str:
     return first.whole if work.moves else first.new
 
 
-def check_space(work: list[Work]) -> list[str]:
-    """Blockers for file systems that cannot hold the new copies beside the live ones."""
-    needs: dict[int, tuple[int, str]] = {}
-    for item in work:
-        parent = existing_parent(item.parts[0].place.live)
-        counts = item.record["fingerprint"]
-        size = counts["bytes"] + _OVERHEAD * (counts["files"] + counts["directories"] + counts["links"])
-        device = os.stat(parent).st_dev
-        needs[device] = (needs.get(device, (0, ""))[0] + size, parent)
-    return [
-        "%s has %s free; the new copies need %s" % (parent, format_bytes(free_bytes(parent)), format_bytes(size))
-        for size, parent in needs.values()
-        if size > free_bytes(parent)
-    ]
-
-
 def prepare(work: Work, source: DirectorySource | SpoolSource, moved_to: str = "") -> list[str]:
-    """Unpack beside the live directory and prove the copy equal to the fingerprint.
-
-    Copies that killed restores left, under this id or another one, are removed first: none was ever live.
+    """Unpack beside, or inside, the live directory and prove the copy equal to the fingerprint.
 
     :param moved_to: the deployment of this instance where the set is of another one.
     :returns: warnings.
     :raises IntegrityError: the copy is not equal; it was removed.
     """
-    places = [part.place for part in work.parts]
-    blockers = [blocker for place in places for blocker in target_blockers(place)]
-    for place in places:
-        if os.path.lexists(place.before):
-            blockers.append("%s exists: this restore was swapped in already" % place.before)
-    if blockers:
-        raise StateError("; ".join(blockers))
-    made = [_make_parents(place.live) for place in places]
-    for place in places:
-        for copy in [*(copy.path for copy in abandoned_copies(place.live)), place.new, place.whole]:
-            remove(copy)
+    ways = [way_of(part.place) for part in work.parts]
+    made = [os.path.dirname(part.place.live) for part in work.parts]
+    made = [parent for parent in made if not os.path.isdir(parent)]
     try:
+        for way in ways:
+            way.make_room()
         warnings = _unpack(work.record, source, _copy(work))
         _static_owners.give(work, _copy(work), moved_to)
         if work.moves:
-            for parent in filter(None, made):
+            for parent in made:
                 _static_move.dress_like(_copy(work), parent)
             warnings += _static_move.arrange(work)
+            for way in ways[1:]:
+                # Of the further parts the set may hold none.
+                if not os.path.lexists(way.place.new):
+                    way.clear()
     except BaseException:
-        for place in places:
-            remove(place.new)
-            remove(place.whole)
+        for way in ways:
+            way.clear()
         raise
     return warnings
+
+
+def _barred(work: Work) -> list[str]:
+    """Why nothing can be prepared, in sentences."""
+    places = [part.place for part in work.parts]
+    return [blocker for place in places for blocker in target_blockers(place)] + [
+        "%s exists: this restore was swapped in already" % place.before
+        for place in places
+        if os.path.lexists(place.before)
+    ]
 
 
 def _unpack(record: dict[str, Any], source: DirectorySource | SpoolSource, copy: str) -> list[str]:
@@ -261,15 +245,6 @@ def _compare(record: dict[str, Any], found: dict[str, Any], what: str) -> None:
             "%s: %s is not equal to the backup's fingerprint: %s" % (record["component"], what, "; ".join(said)),
             "Nothing live was changed; choose another backup set",
         )
-
-
-def _make_parents(path: str) -> str:
-    """Make the folders above a path; returns the one right above if it was not there."""
-    parent = os.path.dirname(path)
-    if os.path.isdir(parent):
-        return ""
-    os.makedirs(parent)
-    return parent
 
 
 def restore(
@@ -300,7 +275,10 @@ def restore(
         changed = changed and bool(work)
     elif step == "prepare":
         source = open_source()
-        _refuse([], check_space(work))
+        _refuse([blocker for item in work for blocker in _barred(item)], check_space(work))
+        for item in work:
+            for part in item.parts:
+                way_of(part.place).clear_rest()
         for item in work:
             warnings += prepare(item, source, moved_to)
             plan += [

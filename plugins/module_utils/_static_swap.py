@@ -4,12 +4,7 @@
 
 # Private to the collection: names and behaviour may change in any release.
 
-"""Prepared directories are swapped in by rename, and swapped back.
-
-All state is in two names beside the directory: ``<dir>.new-<restore id>`` and ``<dir>.before-<restore id>``. Where no
-directory was before, an empty *file* takes the second name, so that undo knows. What was written into a restored
-directory before it was undone is in no backup: such a directory stays, as ``<dir>.undone-<restore id>``.
-"""
+"""Prepared directories are swapped in, and out again, each in the way that its place allows."""
 
 from __future__ import annotations
 
@@ -18,14 +13,18 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _mounts, _static_move
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import StateError
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import fsync_directory, write_private
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_beside import Beside
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_inside import Inside
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_move import remove
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_names import beside, free_name
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import Part, Place, Work
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_way import Way
+
+
+def way_of(place: Place) -> Way:
+    """How the copy of this place is swapped in and out."""
+    return Inside(place) if place.inside else Beside(place)
 
 
 def swap(work: Work) -> list[Place]:
@@ -49,106 +48,80 @@ def _is_begun(place: Place) -> bool:
 
 
 def _swap(place: Place) -> bool:
-    if not os.path.lexists(place.new):
-        if os.path.lexists(place.before) and os.path.lexists(place.live):
-            return False
-        raise StateError(
-            "%s: nothing is prepared (%s does not exist)" % (place.component, place.new), "Run step: prepare first"
-        )
-    blockers = target_blockers(place)
+    blockers = target_blockers(place) if os.path.lexists(place.new) else []
     if blockers:
         raise StateError("; ".join(blockers))
-    if not os.path.lexists(place.before):
-        if os.path.lexists(place.live):
-            os.rename(place.live, place.before)
-        else:
-            write_private(place.before, b"", 0o400)
-    elif os.path.lexists(place.live):
-        raise StateError(
-            "%s was made anew while this restore was half swapped; %s holds what was there before"
-            % (place.live, place.before),
-            "Run step: undo, which keeps both, and start again",
-        )
-    os.rename(place.new, place.live)
-    fsync_directory(os.path.dirname(place.live))
-    return True
+    try:
+        return way_of(place).swap()
+    except OSError as exc:
+        raise _failed(place, "swapped in", exc) from exc
 
 
 def undo(work: Work, pretend: bool = False) -> list[str]:
     """Put back what was before and drop what was prepared; sentences saying what was done, none when nothing was.
 
     :param pretend: only say it.
+    :raises StateError: a file system is not mounted, so that what was done cannot be seen.
     """
     said = []
     for part in reversed(work.parts):
-        said += _undo(work.record, part, pretend)
+        missing = _not_mounted(part.place)
+        if missing:
+            raise StateError("; ".join(missing))
+        said += _undo(work, part, pretend)
     whole = work.parts[0].place.whole
-    if os.path.lexists(whole):
+    if os.path.lexists(whole) and not work.parts[0].place.inside:
         said.append("%s: the copy %s was removed" % (work.component, whole))
         if not pretend:
             remove(whole)
     return said
 
 
-def _undo(record: dict[str, Any], part: Part, pretend: bool) -> list[str]:
-    said = []
-    place = part.place
-    if os.path.lexists(place.before):
-        aside, why = _aside(record, part)
-        nothing_before = os.path.isfile(place.before)
-        if os.path.lexists(place.live):
-            said.append("%s: %s was moved out of the way" % (place.component, place.live))
-            if why:
-                said.append("%s: %s; it is kept as %s" % (place.component, why, aside))
-        said.append(
-            "%s: %s was put back%s"
-            % (place.component, place.live, ", that is, there is none as before" if nothing_before else "")
-        )
-        if not pretend:
-            if os.path.lexists(place.live):
-                os.rename(place.live, aside)
-            if nothing_before:
-                os.unlink(place.before)
-            else:
-                os.rename(place.before, place.live)
-            fsync_directory(os.path.dirname(place.live))
-    if os.path.lexists(place.new):
-        said.append("%s: the copy %s was removed" % (place.component, place.new))
-        if not pretend:
-            remove(place.new)
-    return said
+def _undo(work: Work, part: Part, pretend: bool) -> list[str]:
+    try:
+        return way_of(part.place).undo(lambda: _static_move.changed(work.record, part), pretend)
+    except OSError as exc:
+        raise _failed(part.place, "put back", exc) from exc
 
 
-def _aside(record: dict[str, Any], part: Part) -> tuple[str, str]:
-    """Where undo moves the live directory, and why it is kept; empty where it need not be."""
-    place = part.place
-    restore_id = place.before.rpartition(".before-")[2]
-    if not os.path.lexists(place.live):
-        return place.new, ""
-    if os.path.lexists(place.new):
-        return free_name(beside(place.live, "found", restore_id)), "it was made during the restore"
-    why = _static_move.changed(record, part)
-    return (free_name(beside(place.live, "undone", restore_id)), why) if why else (place.new, "")
+def _failed(place: Place, what: str, exc: OSError) -> StateError:
+    return StateError(
+        "%s: %s could not be %s: %s" % (place.component, place.live, what, exc),
+        "How far it got is on the disk: step undo goes back from there, once the reason is gone",
+        "ls -la %s" % place.live,
+    )
 
 
 def target_blockers(place: Place) -> list[str]:
-    blockers = []
+    """Why nothing can be restored to a place, in sentences."""
+    component, live = place.component, place.live
+    blockers = _not_mounted(place)
     # A link here is one that is itself replaced.
-    if os.path.lexists(place.live) and not (os.path.isdir(place.live) or os.path.islink(place.live)):
-        blockers.append("%s: %s is not a directory" % (place.component, place.live))
-    for point in [place.live] * _mounts.is_mount_point(place.live) + _mounts.below(place.live):
+    if os.path.lexists(live) and not (os.path.isdir(live) or os.path.islink(live)):
+        blockers.append("%s: %s is not a directory" % (component, live))
+    for point in _mounts.below(live):
         blockers.append(
-            "%s: %s is a mount point, which cannot be swapped by rename; restore to another directory with"
-            " paths: {%s: /path} and move the content, or unmount it first" % (place.component, point, place.component)
+            "%s: %s is a mount point, which cannot be swapped by rename with the rest of %s; restore to another"
+            " directory with paths: {%s: /path} and move the content, or unmount it first"
+            % (component, point, live, component)
         )
-    parent = existing_parent(place.live)
-    if not os.access(parent, os.W_OK | os.X_OK):
-        blockers.append("%s: %s may not be written to; run the task with become: true" % (place.component, parent))
+    way = way_of(place)
+    if _mounts.is_read_only(way.folder()):
+        blockers.append(
+            "%s: %s is on a file system that is mounted read-only; mount it writable (mount -o remount,rw %s), or"
+            " restore to another directory with paths: {%s: /path}"
+            % (component, way.folder(), _mounts.mount_of(way.folder()), component)
+        )
+    else:
+        blockers += way.blockers()
     return blockers
 
 
-def existing_parent(path: str) -> str:
-    parent = os.path.dirname(path)
-    while not os.path.isdir(parent):
-        parent = os.path.dirname(parent)
-    return parent
+def _not_mounted(place: Place) -> list[str]:
+    point = _mounts.missing_mount(place.live)
+    if not point:
+        return []
+    return [
+        "%s: /etc/fstab has a file system for %s that is not mounted, so %s is not the directory that authentik uses;"
+        " mount it first (mount %s)" % (place.component, point, place.live, point)
+    ]

@@ -18,6 +18,12 @@ description:
   - Restores directories that M(authentik_ops.recovery.authentik_static_dirs) saved, one step at a time.
   - Nothing live is touched before the new copy, C(<directory>.new-<restore id>), was proved equal to the backup by its
     tree digest. The directory it replaces stays as C(<directory>.before-<restore id>).
+  - A directory that cannot be renamed itself, because it is a mount point or the root of a volume, or because the
+    folder above it may not be written to, is exchanged entry by entry. The new copy is then unpacked inside it, in
+    C(<directory>/.authentik-new-<restore id>), and what it held stays in C(<directory>/.authentik-before-<restore id>),
+    with a journal from which O(step=swap) goes on and O(step=undo) goes back after it was killed. No backup takes these
+    folders for content, and C(lost+found) of a file system stays where it is.
+  - A mount point below a directory is refused.
   - Archives with members that could reach outside are refused. A symbolic link that leads outside is only accepted
     when the backup recorded it, and is never followed.
   - An instance may be laid out otherwise than the one that was saved. What was in V(media) goes to C(media) in V(data),
@@ -47,9 +53,9 @@ options:
   step:
     description:
       - V(check) reads every byte of the archives and looks at the target, and changes nothing.
-      - V(prepare) unpacks beside the live directory and proves the copy equal to the backup. Copies of the same
-        directory that other restores prepared and never swapped in are removed.
-      - V(swap) exchanges both by rename. Stop authentik first.
+      - V(prepare) unpacks beside the live directory, or inside it, and proves the copy equal to the backup. Copies of
+        the same directory that other restores prepared and never swapped in are removed.
+      - V(swap) exchanges both by rename, of the directories or of what they hold. Stop authentik first.
       - V(undo) puts back what was before and removes what was prepared. It can be repeated, and needs no state but
         the names on the disk. A restored directory that was changed since stays, as C(<directory>.undone-<restore id>).
     type: str
@@ -109,7 +115,7 @@ plan:
   type: list
   elements: str
 components:
-  description: The directories of this step and where they are.
+  description: The directories of this step and where they are. C(inside) says that the copies are inside the directory.
   returned: success
   type: list
   elements: dict
@@ -118,6 +124,8 @@ components:
       live: /opt/authentik/media
       new: /opt/authentik/media.new-20261123T090000Z-11aa
       before: /opt/authentik/media.before-20261123T090000Z-11aa
+      inside: false
+      restore_id: 20261123T090000Z-11aa
 """
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _static_restore

@@ -13,7 +13,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _static, _static_move, _static_restore
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import (
+    _static,
+    _static_beside,
+    _static_move,
+    _static_restore,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     InputError,
     IntegrityError,
@@ -254,7 +259,7 @@ def test_killed_while_the_parts_are_put_apart(
 ) -> None:
     move: Move = request.getfixturevalue(fixture)
     before = snapshot(move.srv)
-    monkeypatch.setattr(_static_restore, "remove", lambda _path: None)
+    monkeypatch.setattr(_static_beside, "remove", lambda _path: None)
 
     def killed(*_arguments: object) -> None:
         raise KeyboardInterrupt
