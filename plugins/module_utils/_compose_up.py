@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 ABSENT = "absent"
 _POLL_SECONDS = 1.0
 _PROBE_SECONDS = 15
+# How the engine says that a container lacks a program.
+_NO_PROGRAM = ("executable file not found", "no such file or directory", "permission denied")
 
 
 @dataclass(frozen=True)
@@ -348,12 +350,14 @@ def probe_postgresql(container: Container, port: int) -> str:
         return exc.cause
     if done.status == 0:
         return ""
-    if done.status in (126, 127):
+    why = _process.last_lines(done.stdout.decode("utf-8", "replace") + done.stderr, 2)
+    # The engine gives these statuses also while the container ends.
+    if done.status in (126, 127) and any(words in why for words in _NO_PROGRAM):
         raise StateError(
-            "pg_isready cannot be run in container %s: %s" % (container.name, _process.last_lines(done.stderr, 2)),
+            "pg_isready cannot be run in container %s: %s" % (container.name, why),
             "Is that service a PostgreSQL server? Name the right one with postgresql_service",
         )
-    return _process.last_lines(done.stdout.decode("utf-8", "replace") + done.stderr, 2)
+    return why or "pg_isready ended with status %d" % done.status
 
 
 def probe_redis(settings: RedisSettings | None, document: dict[str, Any]) -> str:

@@ -235,6 +235,11 @@ def test_a_service_that_is_no_database(site: Site, run: Run) -> None:
     assert "postgresql_service" in result["hint"]
 
 
+def test_a_database_that_ends_while_it_is_asked(site: Site, run: Run) -> None:
+    site.engine.put("exec", "sso-db-1", "126 cannot exec in a stopped container\n127\n0 accepting connections")
+    assert run()["started"] == ["db"]
+
+
 def test_redis_is_waited_for_at_its_address_of_now(site: Site, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     site.use_redis()
     site.engine.change("sso-cache-1", Status="exited", ExitCode=0)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # Suite -> packages besides PACKAGES. bullseye: Python 3.9, PostgreSQL 13, Redis 6.0, psql as the only client;
-# bookworm: Python 3.11, PostgreSQL 15, Redis 7.0, psycopg2.
-SUITES = {"bullseye": [], "bookworm": ["python3-psycopg2"]}
+# bookworm: Python 3.11, PostgreSQL 15, Redis 7.0, psycopg2; trixie: PostgreSQL 17, Redis 8.0.
+SUITES = {"bullseye": [], "bookworm": ["python3-psycopg2"], "trixie": []}
 PACKAGES = [
     "dbus",
     "openssh-server",
