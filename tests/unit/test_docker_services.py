@@ -108,6 +108,13 @@ def test_compose_makes_nothing_of_a_part_of_the_files(project: ComposeProject) -
     assert _docker_services.making_arguments(whole) == _docker_services.project_arguments(whole)
 
 
+def test_compose_makes_no_secret_without_content() -> None:
+    project = ComposeProject(DOCKER, "sso", "/a", ("/a/c.yml",), shell_variables=("THE_KEY",))
+    with pytest.raises(StateError, match="THE_KEY") as refused:
+        _docker_services.making_arguments(project)
+    assert "env file" in refused.value.hint
+
+
 def test_compose_is_told_all_of_the_project() -> None:
     project = ComposeProject(
         DOCKER, "sso", "/opt/sso", ("/a.yml", "/b.yml"), ("/opt/sso/stack.env",), ("ldap", "extra")

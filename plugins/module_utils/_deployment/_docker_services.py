@@ -109,7 +109,8 @@ def project_arguments(project: ComposeProject) -> list[str]:
 def making_arguments(project: ComposeProject) -> list[str]:
     """Return :func:`project_arguments` for a command that may make containers.
 
-    :raises StateError: when some of the files are not there, without which Compose would make other ones.
+    :raises StateError: when some of the files are not there, without which Compose would make other ones, or variables
+        have no value of which it makes secrets.
     """
     if not project.can_be_made:
         missing = [*project.missing_files, *project.missing_env_files]
@@ -117,6 +118,12 @@ def making_arguments(project: ComposeProject) -> list[str]:
             "Compose would have to make containers of the project %s, and not all files that it was made from are on "
             "this host%s" % (project.name, ": %s" % ", ".join(missing) if missing else ""),
             "Bring the files back, or name those of the project with compose_files and compose_env_files",
+        )
+    if project.shell_variables:
+        raise StateError(
+            "Compose would have to make containers of the project %s, and no env file of it sets what its secrets or "
+            "configs come from: %s" % (project.name, ", ".join(project.shell_variables)),
+            "Set it in an env file of the project, or bring the containers up as they were made",
         )
     return project_arguments(project)
 
