@@ -32,6 +32,8 @@ options:
         then it is named C(<db>_new_<id>). When anything goes wrong it is dropped.
       - V(swap) renames the live database to C(<db>_before_<id>) and C(<db>_new_<id>) to the live name, in one
         transaction. Connections to the live database are ended. Stop authentik first.
+      - While it exchanges databases it holds the lock that authentik takes around its migrations, so that none begins,
+        and none is cut in two. See O(migration_timeout).
       - V(undo) renames C(<db>_before_<id>) back and drops what was prepared, whichever step had been reached. Where
         there was no database before, the restored one stays.
     type: str
@@ -100,6 +102,13 @@ options:
             that is said.
         type: bool
         default: false
+  migration_timeout:
+    description:
+      - How many seconds O(step=swap) and O(step=undo) wait while authentik migrates the live database. After that they
+        fail, naming the session, and nothing is exchanged.
+      - Only the instance's own database is meant. V(0) does not wait.
+    type: int
+    default: 60
   admin_user:
     description:
       - Role that creates and renames databases. A superuser, or a role with CREATEDB that is a member of the owner.
@@ -341,6 +350,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres i
     _restore_swap,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_admin import (
+    MIGRATION_SECONDS,
     AdminOptions,
     AfterRestore,
     Request,
@@ -362,6 +372,8 @@ def body(ctx: _module.Context) -> dict[str, Any]:
         raise DiscoveryError(
             "the instance's database connection is not known", hint="give postgresql_host, postgresql_name and so on"
         )
+    if ctx.params["migration_timeout"] < 0:
+        raise InputError("migration_timeout is negative", hint="give seconds, 0 not to wait")
     request = Request(
         settings=settings,
         restore_id=ctx.params["restore_id"] or ctx.manifest()["id"],
@@ -369,6 +381,7 @@ def body(ctx: _module.Context) -> dict[str, Any]:
         skip_privileges=ctx.params["skip_privileges"],
         bin_dir=ctx.params["postgresql_bin_dir"],
         after_restore=AfterRestore(**ctx.params["after_restore"]),
+        migration_seconds=ctx.params["migration_timeout"],
     )
     result = read_set(ctx, request) if ctx.params["step"] in ("check", "prepare") else exchange(ctx, request)
     for warning in result.pop("warnings", []):
@@ -431,6 +444,7 @@ def main() -> None:
         version_policy={"type": "str", "choices": list(_ladder.POLICIES), "default": "same_train"},
         keep_undone={"type": "bool", "default": True},
         after_restore={"type": "dict", "default": {}, "options": AFTER_RESTORE},
+        migration_timeout={"type": "int", "default": MIGRATION_SECONDS},
         admin_user={"type": "str"},
         admin_password={"type": "str", "no_log": True},
         admin_run_as={"type": "str"},

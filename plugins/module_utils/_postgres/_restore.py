@@ -25,6 +25,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres i
     _after_restore,
     _client,
     _fingerprint,
+    _migration_lock,
     _restore_archive,
     _restore_check,
     _restore_set,
@@ -66,6 +67,8 @@ def check(request: Request, databases: Sequence[SetDatabase], source: Any) -> di
     findings.add(request.versions)
     with open_admin(request.settings, request.admin, _owners(databases), request.bin_dir) as admin:
         server = _restore_check.look_at(admin)
+        if any(database.target == request.settings.name for database in databases):
+            _migration_lock.warn(admin, request.settings.name, server.databases, findings.warnings)
     for database in databases:
         tools = _choose_tools(request, database, server.major)
         _restore_check.judge_target(server, database, names_for(database.target, request.restore_id), findings)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import PostgresSettings
 
 SYSTEM_USER = "postgres"
+MIGRATION_SECONDS = 60
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 _LOCK_CLASS = 0x41554B  # any number of our own: the class of the advisory locks of restores
 
@@ -71,7 +72,7 @@ FROM pg_catalog.pg_database d
 _TERMINATE = """
 SELECT pg_catalog.pg_terminate_backend(a.pid) AS told
 FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid
-WHERE a.datname IN ({databases}) AND a.pid <> pg_catalog.pg_backend_pid()
+WHERE a.datname IN ({databases}) AND a.pid <> pg_catalog.pg_backend_pid() AND a.pid <> {spare}
     AND ((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
          OR (NOT r.rolsuper AND pg_catalog.pg_has_role(r.oid, 'MEMBER')))
 """
@@ -98,7 +99,10 @@ class AfterRestore(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A restore: where to, under which id, and how."""
+    """A restore: where to, under which id, and how.
+
+    ``migration_seconds``: how long to wait for the end of a migration, before databases are exchanged.
+    """
 
     settings: PostgresSettings
     restore_id: str
@@ -107,6 +111,7 @@ class Request(NamedTuple):
     bin_dir: str | None = None
     versions: Verdict = Verdict()
     after_restore: AfterRestore = AfterRestore()
+    migration_seconds: int = MIGRATION_SECONDS
 
     @property
     def app_role(self) -> str:
@@ -230,10 +235,10 @@ class Admin:
             self.terminate([name])
             self.session.execute("DROP DATABASE IF EXISTS %s" % quote_ident(name))
 
-    def terminate(self, databases: Sequence[str], session: _client.Session | None = None) -> int:
-        """End every connection to these databases and return how many were told to end."""
+    def terminate(self, databases: Sequence[str], session: _client.Session | None = None, spare: int = 0) -> int:
+        """End every connection to these databases, but the one of process ``spare``; return how many were told to."""
         named = ", ".join(quote_literal(name) for name in databases)
-        return len((session or self.session).rows(_TERMINATE.format(databases=named)))
+        return len((session or self.session).rows(_TERMINATE.format(databases=named, spare=spare)))
 
     def __enter__(self) -> Admin:
         return self

@@ -11,13 +11,18 @@ The names of the databases alone tell how far a restore came, so each step can b
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import RecoveryError, StateError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import _client
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import quote_ident
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import (
+    quote_ident,
+    quote_literal,
+)
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._migration_lock import MigrationLock
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_admin import (
     Admin,
     Request,
@@ -50,18 +55,18 @@ def plan_swap(request: Request, targets: Sequence[str]) -> list[tuple[str, str]]
 def swap(request: Request, targets: Sequence[str]) -> dict[str, Any]:
     """Exchange the live databases for the prepared copies, all of them or none.
 
-    :returns: ``changed``, ``renamed`` (pairs from, to), ``cut_over_seconds``: how long the live name answered nobody.
-    :raises StateError: when nothing was prepared, or connections cannot be ended.
+    :returns: ``changed``, ``renamed`` (pairs from, to), ``cut_over_seconds``: how long the live name answered nobody,
+        ``warnings``.
+    :raises StateError: when nothing was prepared, connections cannot be ended, or authentik migrates the live database.
     """
     every = _all_names(request, targets)
     with open_admin(request.settings, request.admin, [request.app_role], request.bin_dir) as admin:
         admin.lock(targets)
         renames = _swap_renames(every, admin.databases())
         closed = [names.before for names in every if (names.live, names.before) in renames]
-        seconds = _rename(
-            admin, renames, ["ALTER DATABASE %s ALLOW_CONNECTIONS false" % quote_ident(n) for n in closed]
-        )
-    return {"changed": bool(renames), "renamed": [list(pair) for pair in renames], "cut_over_seconds": seconds}
+        then = ["ALTER DATABASE %s ALLOW_CONNECTIONS false" % quote_ident(name) for name in closed]
+        done = _rename(request, admin, renames, then)
+    return {"changed": bool(renames), "renamed": [list(pair) for pair in renames], **done}
 
 
 def _swap_renames(every: Sequence[Names], databases: dict[str, Any]) -> list[tuple[str, str]]:
@@ -100,7 +105,8 @@ def undo(request: Request, targets: Sequence[str], keep_undone: bool) -> dict[st
     """Go back to the state before the restore, from whichever step it reached; again and again does no harm.
 
     :param keep_undone: what was live after the swap stays as ``<db>_undone_<id>``, else it is dropped.
-    :returns: ``changed``, ``dropped``, ``renamed``, ``left`` and ``cut_over_seconds``.
+    :returns: ``changed``, ``dropped``, ``renamed``, ``left``, ``cut_over_seconds`` and ``warnings``.
+    :raises StateError: as :func:`swap` does.
     """
     with open_admin(request.settings, request.admin, [request.app_role], request.bin_dir) as admin:
         admin.lock(targets)
@@ -108,7 +114,7 @@ def undo(request: Request, targets: Sequence[str], keep_undone: bool) -> dict[st
         drop, renames, reopen = _undo_steps(request, targets, databases, keep_undone)
         # First back in service, then tidy up.
         then = ["ALTER DATABASE %s ALLOW_CONNECTIONS true" % quote_ident(name) for name in reopen]
-        seconds = _rename(admin, renames, then)
+        done = _rename(request, admin, renames, then)
         for name in drop:
             admin.drop(name)
     return {
@@ -116,7 +122,7 @@ def undo(request: Request, targets: Sequence[str], keep_undone: bool) -> dict[st
         "dropped": drop,
         "renamed": [list(pair) for pair in renames],
         "left": _left(request, targets, databases),
-        "cut_over_seconds": seconds,
+        **done,
     }
 
 
@@ -150,46 +156,68 @@ def _undo_steps(
     return drop, renames, reopen
 
 
-def _rename(admin: Admin, renames: Sequence[tuple[str, str]], then: Sequence[str]) -> float:
-    """Rename databases in one transaction, their connections ended meanwhile; return the seconds it took.
+def _rename(request: Request, admin: Admin, renames: Sequence[tuple[str, str]], then: Sequence[str]) -> dict[str, Any]:
+    """Rename databases in one transaction; return ``cut_over_seconds`` that it took, and ``warnings``.
 
     A RENAME first takes the lock that keeps new connections out, then waits some seconds for the old ones to end. A
-    second session ends them just then, so clients that connect again and again cannot get in between. Killed at any
-    point, the server rolls all of it back.
+    second session ends them just then, so clients that connect again and again cannot get in between. That goes for
+    the session that keeps authentik's migrations out as well, and it is the last one to go. Killed at any point, the
+    server rolls all of it back.
     """
     if not renames:
-        return 0.0
+        return {"cut_over_seconds": 0.0, "warnings": []}
     names = sorted({old for old, _new in renames})
     statements = ["ALTER DATABASE %s RENAME TO %s" % (quote_ident(old), quote_ident(new)) for old, new in renames]
-    for attempt in range(1, _SWAP_ATTEMPTS + 1):
-        with _Terminator(admin, names):
+    problem = ""
+    for _attempt in range(_SWAP_ATTEMPTS):
+        with contextlib.ExitStack() as stack:
+            lock = None
+            # Other databases than its own are none of authentik's.
+            if request.settings.name in names:
+                lock = stack.enter_context(MigrationLock(admin, request, request.settings.name))
+            stack.enter_context(_Terminator(admin, names, lock))
             started = time.monotonic()
-            admin.session.execute("BEGIN")
-            try:
-                for statement in [*statements, *then]:
-                    admin.session.execute(statement)
-                admin.session.execute("COMMIT")
-                return round(time.monotonic() - started, 3)
-            except _client.QueryError as exc:
-                admin.session.execute("ROLLBACK")
-                if exc.sqlstate != _OBJECT_IN_USE:
-                    raise
-                if attempt == _SWAP_ATTEMPTS:
-                    raise StateError(
-                        "connections to %s could not be ended: %s" % (", ".join(names), exc.cause),
-                        hint="nothing was exchanged; end them, or use a superuser as admin_user",
-                        command="SELECT pid, usename, application_name, client_addr, state FROM pg_stat_activity "
-                        "WHERE datname = '%s'" % names[0].replace("'", "''"),
-                    ) from exc
-    return 0.0
+            problem = _transaction(admin, [*statements, *then], lock)
+            if not problem:
+                seconds = round(time.monotonic() - started, 3)
+                return {"cut_over_seconds": seconds, "warnings": lock.warnings if lock else []}
+    raise StateError(
+        "connections to %s could not be ended: %s" % (", ".join(names), problem),
+        hint="nothing was exchanged; end them, or use a superuser as admin_user",
+        command="SELECT pid, usename, application_name, client_addr, state FROM pg_stat_activity "
+        "WHERE datname = %s" % quote_literal(names[0]),
+    )
+
+
+def _transaction(admin: Admin, statements: Sequence[str], lock: MigrationLock | None) -> str:
+    """Run statements in one transaction; return why it was rolled back and may be tried again, "" when it was not."""
+    admin.session.execute("BEGIN")
+    try:
+        for statement in statements:
+            admin.session.execute(statement)
+        if lock is None or lock.handed_over:
+            admin.session.execute("COMMIT")
+            return ""
+        problem = "the one that keeps authentik's migrations out was ended by somebody else"
+    except _client.QueryError as exc:
+        if exc.sqlstate != _OBJECT_IN_USE:
+            admin.session.execute("ROLLBACK")
+            raise
+        problem = exc.cause
+    admin.session.execute("ROLLBACK")
+    return problem
 
 
 class _Terminator:
-    """Ends all connections to some databases, again and again, while the context lasts."""
+    """Ends all connections to some databases, again and again, while the context lasts.
 
-    def __init__(self, admin: Admin, names: Sequence[str]) -> None:
+    :param lock: its session is left alone until it has handed the lock over.
+    """
+
+    def __init__(self, admin: Admin, names: Sequence[str], lock: MigrationLock | None) -> None:
         self._admin = admin
         self._names = names
+        self._lock = lock
         self._session = admin.open()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -197,7 +225,10 @@ class _Terminator:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self._admin.terminate(self._names, self._session)
+                if self._lock is not None:
+                    self._lock.hand_over(self._session)
+                spare = self._lock.pid if self._lock is not None else 0
+                self._admin.terminate(self._names, self._session, spare)
             except RecoveryError:
                 return  # the RENAME then waits in vain and says what is left
             self._stop.wait(_TERMINATE_EVERY_SECONDS)
