@@ -66,6 +66,25 @@ WHERE s.setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg
 ORDER BY r.rolname NULLS FIRST, name
 """
 
+# The version of the library that sorts text, as it is now: what the indexes of a copy made here would be built by.
+_COLLATION_VERSION = """
+SELECT pg_catalog.pg_database_collation_actual_version(d.oid) AS version
+FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()
+"""
+
+# Of the collations that columns and indexes name themselves. C and POSIX compare bytes and never change.
+_COLLATIONS = """
+SELECT s.nspname AS schema, l.collname AS name, pg_catalog.pg_collation_actual_version(l.oid) AS version
+FROM pg_catalog.pg_collation l JOIN pg_catalog.pg_namespace s ON s.oid = l.collnamespace
+WHERE l.collprovider <> 'd' AND l.collname NOT IN ('C', 'POSIX') AND l.oid IN (
+    SELECT a.attcollation FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE a.attnum > 0 AND NOT a.attisdropped AND {ours})
+ORDER BY 1, 2
+""".format(ours=_OURS)
+#: From this major version on a database records the version of its collation.
+COLLATION_VERSIONS_SINCE = 15
+
 # One row for each schema and kind of object. NOT NULL became a kind of constraint in 18; pg_dump skips invalid indexes.
 _COUNTS = """
 SELECT schema, kind, pg_catalog.count(*) AS number FROM (
@@ -190,6 +209,9 @@ def describe_database(session: Session) -> dict[str, Any]:
     )
     described["roles"] = [row["name"] for row in session.rows(_ROLES)]
     described["counts"] = _counts(session, described["schemas"])
+    if described["server_version"] // 10000 >= COLLATION_VERSIONS_SINCE:
+        described["collation_version"] = session.rows(_COLLATION_VERSION)[0]["version"]
+        described["collations"] = session.rows(_COLLATIONS)
     return described
 
 

@@ -69,6 +69,10 @@ def check(request: Request, databases: Sequence[SetDatabase], source: Any) -> di
         server = _restore_check.look_at(admin)
         if any(database.target == request.settings.name for database in databases):
             _migration_lock.warn(admin, request.settings.name, server.databases, findings.warnings)
+        for database in databases:
+            named = [one["name"] for one in database.fingerprint.get("collations", ())]
+            here = admin.collations(database.fingerprint, named)
+            findings.warnings += _restore_set.collation_changes(database.fingerprint, here)
     for database in databases:
         tools = _choose_tools(request, database, server.major)
         _restore_check.judge_target(server, database, names_for(database.target, request.restore_id), findings)
@@ -137,7 +141,9 @@ def _prepare_one(
     fingerprint = _prove(request, admin, database, names.load)
     after = _after_restore_of(request, admin, database, names.load, database.target in server.databases)
     admin.session.execute("ALTER DATABASE %s RENAME TO %s" % (quote_ident(names.load), quote_ident(names.new)))
-    if not _restore_set.same_locale(database.fingerprint, fingerprint):
+    if _restore_set.same_locale(database.fingerprint, fingerprint):
+        findings.warnings += _restore_set.collation_changes(database.fingerprint, fingerprint)
+    else:
         pair = (_restore_set.describe_locale(database.fingerprint), _restore_set.describe_locale(fingerprint))
         findings.warnings.append(
             "%s: the backup's locale %s is not on this server; %s is used" % (database.name, *pair)

@@ -22,16 +22,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import ConnectError, StateError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._ladder import Verdict
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import _client
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._catalog import COLLATION_VERSIONS_SINCE
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import (
     Connection,
     default_host,
     quote_ident,
     quote_literal,
 )
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_set import same_locale
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Iterable, Sequence
+    from typing import Iterable, Mapping, Sequence
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import PostgresSettings
 
@@ -66,6 +68,20 @@ SELECT d.datname AS name, pg_catalog.pg_get_userbyid(d.datdba) AS owner, d.datal
     (SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts x WHERE x.database = d.datname) AS prepared,
     (SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_slots p WHERE p.database = d.datname) AS slots
 FROM pg_catalog.pg_database d
+"""
+
+# Collations of the system, and those of databases, without a schema.
+_COLLATIONS = """
+SELECT NULL AS schema, d.datname AS name, pg_catalog.pg_database_collation_actual_version(d.oid) AS version,
+    CASE d.datlocprovider WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' ELSE 'libc' END AS locale_provider,
+    d.datcollate AS collation, d.datctype AS ctype,
+    coalesce(pg_catalog.to_jsonb(d) ->> 'datlocale', pg_catalog.to_jsonb(d) ->> 'daticulocale') AS locale
+FROM pg_catalog.pg_database d
+UNION ALL
+SELECT 'pg_catalog', l.collname, pg_catalog.pg_collation_actual_version(l.oid), NULL, NULL, NULL, NULL
+FROM pg_catalog.pg_collation l
+WHERE l.collnamespace = 'pg_catalog'::pg_catalog.regnamespace AND l.collname IN ({names})
+    AND l.collencoding IN (-1, pg_catalog.pg_char_to_encoding('UTF8'))
 """
 
 # Only those that this role may end: one refusal would spare all the others.
@@ -207,6 +223,20 @@ class Admin:
     def databases(self) -> dict[str, dict[str, Any]]:
         """Return what is known of every database of the server, by name."""
         return {row["name"]: row for row in self.session.rows(_DATABASES)}
+
+    def collations(self, locale: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+        """Return the versions of collations as this server would use them, in the form of a fingerprint.
+
+        :param locale: of a database as in a fingerprint; its version is left out where the server has none like it.
+        :param names: of collations of the system to look for.
+        """
+        if self.major < COLLATION_VERSIONS_SINCE:
+            return {}
+        wanted = ", ".join(quote_literal(name) for name in ("", *names))
+        rows = self.session.rows(_COLLATIONS.format(names=wanted))
+        found: dict[str, Any] = {"collations": [row for row in rows if row["schema"] is not None]}
+        alike = [row["version"] for row in rows if row["schema"] is None and same_locale(locale, row)]
+        return {**found, "collation_version": alike[0]} if alike else found
 
     def roles(self) -> set[str]:
         """Return the names of all roles."""

@@ -168,6 +168,30 @@ def describe_locale(locale: Mapping[str, Any]) -> str:
     return "%s (%s)" % (locale["locale"], locale["locale_provider"])
 
 
+def collation_changes(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each collation that another version of its library serves here than at the backup.
+
+    :param recorded: a fingerprint; sets of servers before 15, or made before it was recorded, tell nothing.
+    :param here: ``collation_version`` and ``collations`` as in a fingerprint, as far as they are known.
+    """
+    found = []
+    if "collation_version" in recorded and "collation_version" in here:
+        pair = (recorded["collation_version"], here["collation_version"])
+        found += [("the collation of the database, %s," % describe_locale(recorded), *pair)]
+    versions = {(one["schema"], one["name"]): one["version"] for one in here.get("collations", ())}
+    for one in recorded.get("collations", ()):
+        key = (one["schema"], one["name"])
+        if key in versions:
+            found.append(("the collation %s.%s" % key, one["version"], versions[key]))
+    # A library that does not tell its version is another one than one that does.
+    return [
+        "%s is of version %s here and was of version %s where the backup was made: text may be sorted otherwise. A "
+        "restore builds all indexes anew, so they fit" % (what, now or "unknown", then or "unknown")
+        for what, then, now in found
+        if then != now
+    ]
+
+
 def create_statements(
     name: str, database: SetDatabase, live: Mapping[str, Any] | None, server_major: int
 ) -> Iterator[tuple[str, str]]:
