@@ -6,7 +6,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-system lint bench clean
+.PHONY: help venv demo test test-damage test-system lint bench clean
 
 # The newest Python that both supported releases of ansible-core run on, else the machine's own.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -22,6 +22,7 @@ TESTS ?=
 CHECKS ?=
 MEASURES ?=
 PYTEST_ARGS ?=
+SEED ?=
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -32,7 +33,10 @@ demo: venv ## a throwaway instance: backup, disaster, restore, proof (no root, n
 	@$(BIN)/python -m tests.demo
 
 test: venv ## the tests that need neither root nor Docker; TESTS=path to choose, PYTEST_ARGS for more
-	$(BIN)/python -m pytest $(or $(TESTS),tests/unit tests/integration tests/faults) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(or $(TESTS),tests/unit tests/integration tests/faults tests/properties) $(PYTEST_ARGS)
+
+test-damage: venv ## 1,000 flipped bytes and 200 cut files of a set, each to be refused; SEED=N repeats a run
+	@SEED=$(SEED) $(BIN)/python -m tests.damage
 
 test-system: venv ## the tests on real hosts in containers (root on Debian or Ubuntu; installs the engine)
 	$(BIN)/python -m pytest $(or $(TESTS),tests/system) $(PYTEST_ARGS)

@@ -189,7 +189,8 @@ class ConfigRestore:
         said = differences(self._record["fingerprint"], digest.fingerprint(key))
         if said:
             raise IntegrityError(
-                "The configuration's archive is not equal to the backup's fingerprint: %s" % "; ".join(said),
+                "%s is not equal to the backup's fingerprint: %s"
+                % (self._record["artifacts"][0]["path"], "; ".join(said)),
                 "Nothing was changed; choose another backup set",
             )
 
@@ -199,7 +200,8 @@ class ConfigRestore:
             if member.link_to is not None or entry.size > _LARGEST:
                 what = "is a hard link" if member.link_to is not None else "holds %s" % format_bytes(entry.size)
                 raise IntegrityError(
-                    "The member %s of the configuration's archive %s" % (os.fsdecode(entry.path), what)
+                    "The member %s of the configuration's archive %s" % (os.fsdecode(entry.path), what),
+                    "The collection never writes such an archive; choose another backup set",
                 )
             content = b"".join(member.chunks())
             digest.add(entry, hashlib.sha256(content).digest())

@@ -310,6 +310,17 @@ class ArtifactReader:
             raise IntegrityError("%s has SHA-256 %s; %s was recorded" % (self.label, self.sha256, sha256), hint)
 
 
+@contextlib.contextmanager
+def naming(path: str) -> t.Iterator[None]:
+    """Have what turns out to be wrong with an artifact name it, whichever program or parser found it."""
+    try:
+        yield
+    except IntegrityError as exc:
+        if path not in exc.cause:
+            exc.cause = "%s: %s" % (path, exc.cause)
+        raise
+
+
 class Artifacts:
     """The records of the artifacts that a source can deliver."""
 
@@ -364,8 +375,9 @@ class DirectorySource(Artifacts):
             if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
                 raise IntegrityError("%s is not a regular file" % full, "The set is damaged: use another one")
             reader = ArtifactReader(source, full, expected)
-            yield reader
-            reader.drain()
+            with naming(path):
+                yield reader
+                reader.drain()
 
     def close(self) -> None:
         """End the use of the source."""

@@ -14,7 +14,7 @@ import os
 import typing as t
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import ArtifactReader, Artifacts
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import ArtifactReader, Artifacts, naming
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import check_artifact_path
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._spool import (
     Feed,
@@ -98,8 +98,9 @@ class SpoolSource(Spool, Artifacts):
         self._want({"request": self._request, "path": path})
         try:
             reader = ArtifactReader(feed, path, expected)
-            yield reader
-            reader.drain()
+            with naming(path):
+                yield reader
+                reader.drain()
         finally:
             feed.close()
             if os.path.isdir(self.path):

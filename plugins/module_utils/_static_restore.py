@@ -140,7 +140,7 @@ def check(work: Work, source: DirectorySource | SpoolSource, moved_to: str = "")
                 saved = _static_owners.Owner(member.uid, member.gid)
             elif b"/" not in member.path:
                 names[os.fsdecode(member.path)] = member.kind
-    _compare(record, digest.fingerprint(), "the archive")
+    _compare(record, digest.fingerprint(), record["artifacts"][0]["path"])
     if foreign:
         blockers.append(
             "%s: only root restores owners, run the task with become: true (%s%s)"

@@ -153,7 +153,7 @@ class RdbReader:
         if head[:5] != b"REDIS" or not head[5:].isdigit():
             raise IntegrityError(
                 "This is not an RDB file: it begins with %r instead of REDIS and a version." % head,
-                "The artifact was altered, or another file took its place.",
+                "The artifact was altered, or another file took its place: use another backup set.",
             )
         version = int(head[5:])
         if version < OLDEST_VERSION:

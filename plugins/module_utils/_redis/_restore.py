@@ -91,7 +91,7 @@ def _compare(request: Request, contents: _plan.Contents, manifest: dict[str, Any
     for name in ("rdb_version", "checksum", "keys", "expiring", "functions"):
         if recorded.get(name) != found[name]:
             raise IntegrityError(
-                "The dump has %s %s, the manifest says %s." % (name, found[name], recorded.get(name)),
+                "The dump %s has %s %s, the manifest says %s." % (ARTIFACT, name, found[name], recorded.get(name)),
                 "The set contradicts itself; use another one.",
             )
     databases = request.chosen
