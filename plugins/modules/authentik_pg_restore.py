@@ -183,7 +183,7 @@ revival:
   type: dict
   contains:
     compared:
-      description: Whether there was a present database to compare with. O(ignore:lines) says why not.
+      description: Whether there was a present database to compare with. RV(revival.lines) says why not.
       type: bool
       returned: always
     lines:
@@ -308,8 +308,9 @@ databases:
       type: str
       returned: O(step=prepare)
     after_restore:
-      description: What O(after_restore) did to the copy. C(deleted) has the number of rows by table, C(disabled) the
-        C(count) of users and up to 20 C(names), C(lines) says it in sentences.
+      description:
+        - What O(after_restore) did to the copy. C(deleted) has the number of rows by table, C(disabled) the C(count) of
+          users and up to 20 C(names), C(lines) says it in sentences.
       type: dict
       returned: O(step=prepare), when O(after_restore) asks for something
 renamed:

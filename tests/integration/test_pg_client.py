@@ -59,6 +59,16 @@ def test_values_are_the_same_whatever_the_client(database18: Database) -> None:
     assert found[0][2] == [{"column1": 1}, {"column1": 2}]
 
 
+@pytest.mark.parametrize("number", [0, 3, 5000, 10_001])
+def test_a_stream_gives_every_row_once_and_can_be_repeated(session: Session, number: int) -> None:
+    session.execute("BEGIN")
+    sql = "SELECT n, E'a\\n\\tb' AS text FROM generate_series(1, %d) AS n;" % number
+    for _repeated in range(2):
+        assert [row["n"] for row in session.stream(sql)] == list(range(1, number + 1))
+    assert [row["text"] for row in session.stream(sql)][:1] == ["a\n\tb"][:number]
+    session.execute("COMMIT")
+
+
 def test_psycopg2_is_preferred_but_not_for_another_user(database18: Database) -> None:
     with _client.connect(database18.settings()) as session:
         assert session.client == "psycopg2"

@@ -239,6 +239,17 @@ def test_nobody_is_locked_out(filled: Database, tmp_path: Path) -> None:
     assert filled.server.databases() == ["authentik"]
 
 
+def test_a_purge_that_does_not_purge_fails_and_leaves_nothing(filled: Database, tmp_path: Path) -> None:
+    filled.psql(
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $fn$ BEGIN RETURN NULL; END $fn$;"
+        "CREATE TRIGGER keep BEFORE DELETE ON t_acme.django_session FOR EACH ROW EXECUTE FUNCTION keep()"
+    )
+    folder = make_set(tmp_path / "set", filled)
+    result = restore(filled, "prepare", folder, after_restore=BOTH)
+    assert "sessions are left in t_acme.django_session" in result["msg"]
+    assert filled.server.databases() == ["authentik"]
+
+
 def test_it_is_not_accepted_and_ignored(fresh18: Server, tmp_path: Path) -> None:
     own = fresh18.create_database(superuser=True)
     fresh18.create_database("wiki", "wiki")

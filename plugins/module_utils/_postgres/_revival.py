@@ -81,7 +81,7 @@ def sentences(report: dict[str, Any]) -> list[str]:
     """Return a report of :func:`compare` as an operator reads it."""
     said = ["%s: %s" % (sentence, list_some(report[key])) for key, sentence in SENTENCES if report[key]["count"]]
     said += ["not compared: %s" % reason for reason in report["not_compared"]]
-    return said or ["nothing: what the set and the present database hold of users, tokens and sessions is the same"]
+    return said or ["nothing: users, tokens and sessions of the set are those of the present database"]
 
 
 def to_disable(was: Snapshot, now: Snapshot) -> dict[str, str]:
