@@ -42,12 +42,15 @@ class Site:
         self.controller = Controller(root / "controller", {NAME: {**reached, **self.project.variables}})
         self.before = compose.leftovers()
 
-    def run(self, playbook: str, check: bool = False, **variables: object) -> Run:
-        """Run a playbook of the checkout; the variables are given without the prefix ``authentik_``."""
+    def run(self, playbook: str, check: bool = False, shell: dict[str, str] | None = None, **variables: object) -> Run:
+        """Run a playbook of the checkout; the variables are given without the prefix ``authentik_``.
+
+        :param shell: further variables of the environment that Ansible is run in.
+        """
         given: dict[str, object] = {"authentik_store": str(self.store)}
         given.update({"authentik_" + name: value for name, value in variables.items()})
         # Faster, as the documentation advises; over ssh the settings are left as a newcomer has them.
-        env = {**self.compose.environment, **({} if self.host else {"ANSIBLE_PIPELINING": "true"})}
+        env = {**self.compose.environment, **({} if self.host else {"ANSIBLE_PIPELINING": "true"}), **(shell or {})}
         return self.controller.playbook("playbooks/%s.yml" % playbook, given, check=check, env=env, timeout=900)
 
     def info(self, **options: object) -> Run:

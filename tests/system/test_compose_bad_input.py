@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.system
 
+VOLUME = "stack7_database"
+
 
 @pytest.fixture(scope="module")
 def disk(compose: Compose) -> Iterator[Path]:
@@ -47,14 +49,19 @@ def disk(compose: Compose) -> Iterator[Path]:
 def running(compose: Compose, disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A project that runs."""
     made = Site(compose, LAYOUTS["2025.10"], tmp_path_factory.mktemp("site"))
-    options = ["--opt=type=none", "--opt=o=bind", "--opt=device=%s" % (disk / "volume")]
-    labels = ["--label=com.docker.compose.project=stack7", "--label=com.docker.compose.volume=database"]
-    compose.engine.run("volume", "create", *options, *labels, "stack7_database")
+    make_volume(compose, disk)
     try:
         made.project.install(rows=20)
         yield made
     finally:
         made.close()
+
+
+def make_volume(compose: Compose, disk: Path) -> None:
+    """Make the volume of the database; what it held before is in it again."""
+    options = ["--opt=type=none", "--opt=o=bind", "--opt=device=%s" % (disk / "volume")]
+    labels = ["--label=com.docker.compose.project=stack7", "--label=com.docker.compose.volume=database"]
+    compose.engine.run("volume", "create", *options, *labels, VOLUME)
 
 
 @pytest.fixture
@@ -89,6 +96,32 @@ def test_a_user_without_access_to_the_engine(site: Site, ssh_key: Path, tmp_path
     finally:
         controller.close()
         host.close()
+
+
+def test_a_host_that_has_only_compose_of_before_version_2(site: Site, tmp_path: Path) -> None:
+    old = tmp_path / "docker-compose"
+    old.write_text("#!/bin/sh\necho 'docker-compose version 1.29.2, build unknown'\n")
+    old.chmod(0o755)
+    path = "%s:%s" % (tmp_path, os.environ["PATH"])
+    run = site.run("backup", shell={"DOCKER_CONFIG": str(tmp_path), "PATH": path})
+    told = failure(run)
+    assert "Docker Compose v2 is not installed on this host: %s is not the plugin" % old in told
+    assert "Install the package docker-compose-plugin" in told
+
+
+def test_a_volume_that_is_missing(site: Site, disk: Path) -> None:
+    # Nothing is made in its place by looking for it, and no empty database is saved.
+    site.project.run("down", "--timeout", "10")
+    site.compose.engine.run("volume", "rm", VOLUME)
+    folder = str(site.project.folder)
+    around = site.compose.leftovers()
+    try:
+        told = failure(site.run("backup", compose_project_directory=folder, compose_env_files=["stack.env"]))
+        assert "postgresql" in told
+        assert "has no container" in told
+        assert site.compose.leftovers() == around
+    finally:
+        make_volume(site.compose, disk)
 
 
 def test_a_project_that_is_not_there(site: Site) -> None:

@@ -22,6 +22,7 @@ from tests.system.compose_site import Site, failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.support.compose_engine import Compose
 
@@ -53,7 +54,26 @@ def site(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="module")
-def picture(site: Site) -> dict[str, list[str]]:
+def with_secret(site: Site) -> Path:
+    """Another store, with a set of the project after it got a secret that its operator's shell has."""
+    override = site.project.folder / "docker-compose.override.yml"
+    kept = override.read_text()
+    text = kept.replace("  server:\n", "  server:\n    secrets: [shell]\n")
+    override.write_text(text + "secrets:\n  shell: {environment: SSO_SECRET}\n")
+    site.compose.run(site.project.folder, ["up", "--detach"], env={"SSO_SECRET": "first"})
+    site.project.wait_until_ready()
+    store = site.store.with_name("with secret")
+    run = site.run("backup", store=str(store))
+    assert run.ok, run.output
+    assert "SSO_SECRET of whoever runs Compose" in " ".join(run.output.split())
+    override.write_text(kept)
+    site.project.run("up", "--detach")
+    site.project.wait_until_ready()
+    return store
+
+
+@pytest.fixture(scope="module")
+def picture(site: Site, with_secret: Path) -> dict[str, list[str]]:
     """What the project held; it is destroyed after that."""
     taken = oracle.picture(site.project)
     site.project.destroy()
@@ -112,6 +132,16 @@ def test_a_port_that_another_program_has_undoes_everything(site: Site, picture: 
     assert port in told
     assert site.compose.leftovers() == around
     assert site.leftovers() == []
+
+
+def test_a_secret_of_the_shell_is_asked_for_by_name(
+    site: Site, with_secret: Path, picture: dict[str, list[str]]
+) -> None:
+    around = site.compose.leftovers()
+    told = failure(site.run("restore", store=str(with_secret), rebuild=True))
+    assert "SSO_SECRET" in told
+    assert "authentik_rebuild_env" in told
+    assert site.compose.leftovers() == around
 
 
 def test_a_project_is_rebuilt_elsewhere_with_another_password(
