@@ -229,6 +229,34 @@ def test_a_role_that_may_not_read_the_present_users_is_no_reason_to_disable_nobo
     assert filled.server.databases() == ["authentik"]
 
 
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ("echo 'could not find block' >&2; exit 3", "could not find block"),
+        ('$REAL "$@" | head -c 9000; exit 0', "ends within the rows of "),
+    ],
+    ids=["fails", "cut"],
+)
+def test_rows_that_do_not_come_are_not_taken_for_none(filled: Database, tmp_path: Path, ends: str, said: str) -> None:
+    """The dump itself is decoded all the same: what cannot be told is said, and nobody's state is guessed from it."""
+    folder = make_set(tmp_path / "set", filled)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "psql").symlink_to(filled.server.bin / "psql")
+    script = programs / "pg_restore"
+    wanted = '[ "$1" = -L ] && grep -q "TABLE DATA" "$2"'
+    script.write_text(
+        '#!/bin/sh\nREAL=%s\nif %s; then %s; fi\nexec $REAL "$@"\n' % (filled.server.bin / script.name, wanted, ends)
+    )
+    script.chmod(0o755)
+    result = restore(filled, "check", folder, postgresql_bin_dir=str(programs))
+    assert not result.get("failed"), result
+    lines = result["revival"]["lines"]
+    assert len([line for line in lines if "not compared: " in line and said in line]) == len(lines) >= 10
+    refused = restore(filled, "check", folder, postgresql_bin_dir=str(programs), after_restore={"keep_disabled": True})
+    assert "cannot be compared" in refused["msg"]
+
+
 def test_nobody_is_locked_out(filled: Database, tmp_path: Path) -> None:
     """Who restores because all users were removed by mistake wants them back."""
     folder = make_set(tmp_path / "set", filled)
