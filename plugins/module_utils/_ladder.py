@@ -102,6 +102,13 @@ def judge(
             "the set's database had authentik %s on it and then %s, which is older: it is judged as one of %s, whose "
             "tables it has, or is half-way to" % (made_by, saved["value"], made_by)
         )
+        if installed and _history_stops(saved["value"], installed["value"]):
+            remarks.append(
+                "authentik %s goes by the latest row of its version history, which says %s, and will refuse to start "
+                "on it: delete the rows of authentik_version_history that came after the one of %s before it is "
+                "started. With authentik_manage_services=false that is left to you"
+                % (installed["value"], saved["value"], made_by)
+            )
     if installed and _differ(live, installed["value"]):
         remarks.append(
             "the live database was last used by authentik %s, and %s is installed (%s): an upgrade was not finished or "
@@ -172,6 +179,14 @@ def _not_compared(made_by: str | None, installed: Mapping[str, str] | None, live
         "%s: see that authentik %s is installed before it is started, or name the installed version with "
         "authentik_version" % (text, train_of(made_by))
     )
+
+
+def _history_stops(noted: str, installed: str) -> bool:
+    """Tell whether the installed authentik refuses a database whose history ends with *noted*."""
+    last, key = train_key(noted), train_key(installed)
+    if last is None or key is None or key < _REFUSES_SINCE:
+        return False
+    return last != key and not is_next(noted, installed)
 
 
 def _differ(one: str | None, other: str) -> bool:

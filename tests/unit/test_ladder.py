@@ -177,3 +177,20 @@ def test_a_set_whose_history_went_back_counts_as_the_later_train() -> None:
     assert "install the latest 2026.2" in found.blockers[0]
     assert "half-way" in found.warnings[0]
     assert _ladder.judge(saved, {"value": "2026.2.3", "source": "x"}, None, SAME).blockers == ()
+
+
+@pytest.mark.parametrize(
+    ("noted", "installed", "refused"),
+    [
+        ("2026.2.3", "2026.8.2", True),
+        ("2026.5.7", "2026.8.2", False),
+        ("2026.8.1", "2026.8.2", False),
+        ("2026.2.3", "2026.5.7", False),
+    ],
+)
+def test_a_history_that_went_back_may_stop_the_installed_authentik(noted: str, installed: str, refused: bool) -> None:
+    saved = {"value": noted, "source": "history", "newer": installed}
+    verdict = _ladder.judge(saved, {"value": installed, "source": "code"}, None, "same_train")
+    assert not verdict.blockers
+    remarks = [remark for remark in verdict.warnings if "delete the rows of authentik_version_history" in remark]
+    assert len(remarks) == refused
