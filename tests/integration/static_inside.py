@@ -58,6 +58,17 @@ def mounted(folder: Path, options: str = "size=64m") -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@contextmanager
+def closed_above(folder: Path) -> Iterator[Path]:
+    """A folder that only root can rename."""
+    folder.mkdir(parents=True)
+    os.chmod(folder.parent, 0o555)
+    try:
+        yield folder
+    finally:
+        os.chmod(folder.parent, 0o755)
+
+
 class Fixed:
     """A live directory that stays where it is, its backup, and damage done since."""
 

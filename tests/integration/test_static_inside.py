@@ -24,6 +24,7 @@ from tests.integration.static_inside import (
     LATER_ID,
     RESTORE_ID,
     Fixed,
+    closed_above,
     count_calls,
     empty,
     fill_up,
@@ -32,16 +33,25 @@ from tests.integration.static_inside import (
     look,
     mounted,
 )
+from tests.support.announce import leave_out
 
 __all__ = ["open_folder"]
 
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fixed]:
-    """A file system of its own for uploaded files."""
+    """Uploaded files in a file system of their own; without root, in a folder that may not be written to."""
     monkeypatch.setattr(os, "sync", lambda: None)  # slow, and nothing here loses its power
-    with mounted(tmp_path / "srv" / "media") as live:
+    folder = tmp_path / "srv" / "media"
+    with mounted(folder) if os.geteuid() == 0 else closed_above(folder) as live:
         yield Fixed(live).fill().save().damage()
+
+
+@pytest.fixture
+def disk(site: Fixed) -> Fixed:
+    if os.geteuid() != 0:
+        leave_out("mounting a file system needs root")
+    return site
 
 
 def test_back_exactly_and_undone_exactly(site: Fixed) -> None:
@@ -207,37 +217,37 @@ def test_a_backup_holds_nothing_of_ours(site: Fixed, tmp_path: Path) -> None:
     assert ".authentik" not in listed.stdout
 
 
-def test_lost_and_found_belongs_to_the_file_system(site: Fixed) -> None:
-    found = site.live / "lost+found"
+def test_lost_and_found_belongs_to_the_file_system(disk: Fixed) -> None:
+    found = disk.live / "lost+found"
     found.mkdir(mode=0o700)
     (found / "#12").write_text("by fsck")
     inode = found.stat().st_ino
-    site.step("prepare")
-    assert any("lost+found of the file system stays" in line for line in site.step("check")["plan"])
-    site.step("swap")
-    assert look(site.live) == site.saved
-    record = site.backup(None)
-    assert record["fingerprint"]["files"] == site.manifest["components"]["media"]["fingerprint"]["files"]
+    disk.step("prepare")
+    assert any("lost+found of the file system stays" in line for line in disk.step("check")["plan"])
+    disk.step("swap")
+    assert look(disk.live) == disk.saved
+    record = disk.backup(None)
+    assert record["fingerprint"]["files"] == disk.manifest["components"]["media"]["fingerprint"]["files"]
     assert any("lost+found belongs to the file system" in line for line in record["warnings"])
-    site.step("undo")
+    disk.step("undo")
     assert (found.stat().st_ino, (found / "#12").read_text()) == (inode, "by fsck")
 
 
-def test_a_lost_and_found_of_a_set_gives_way(tmp_path: Path, site: Fixed) -> None:
+def test_a_lost_and_found_of_a_set_gives_way(tmp_path: Path, disk: Fixed) -> None:
     plain = Fixed(tmp_path / "plain" / "media")
     plain.live.mkdir(parents=True)
     plain.fill()
     (plain.live / "lost+found").mkdir()
     plain.save()
-    site.manifest, site.set = plain.manifest, plain.set
-    site.here = Here({"media": str(site.live)})
-    (site.live / "lost+found").mkdir()
-    assert any("left out, because the name is taken there: lost+found" in x for x in site.step("check")["plan"])
-    site.step("prepare")
-    site.step("swap")
-    assert (site.live / "only-old").read_text() == "saved only-old"
-    site.step("undo")
-    assert (site.live / "added" / "file").read_text() == "added"
+    disk.manifest, disk.set = plain.manifest, plain.set
+    disk.here = Here({"media": str(disk.live)})
+    (disk.live / "lost+found").mkdir()
+    assert any("left out, because the name is taken there: lost+found" in x for x in disk.step("check")["plan"])
+    disk.step("prepare")
+    disk.step("swap")
+    assert (disk.live / "only-old").read_text() == "saved only-old"
+    disk.step("undo")
+    assert (disk.live / "added" / "file").read_text() == "added"
 
 
 def test_what_was_written_after_the_restore_survives_undo(site: Fixed) -> None:
@@ -267,38 +277,38 @@ def test_what_was_made_in_the_middle_of_a_swap_is_kept(
     assert found.read_text() == "made meanwhile"
 
 
-def test_a_mount_point_below_is_refused(site: Fixed) -> None:
-    with mounted(site.live / "empty"):
+def test_a_mount_point_below_is_refused(disk: Fixed) -> None:
+    with mounted(disk.live / "empty"):
         for step in ("check", "prepare"):
             with pytest.raises(StateError, match=r"empty is a mount point.*paths: \{media: /path\}"):
-                site.step(step)
-    assert (look(site.live), site.ours()) == (site.damaged, [])
+                disk.step(step)
+    assert (look(disk.live), disk.ours()) == (disk.damaged, [])
 
 
-def test_a_read_only_file_system_is_refused(site: Fixed) -> None:
-    subprocess.run(["mount", "-o", "remount,ro", str(site.live)], check=True)
+def test_a_read_only_file_system_is_refused(disk: Fixed) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(disk.live)], check=True)
     for step in ("check", "prepare"):
         with pytest.raises(
-            StateError, match="mounted read-only; mount it writable .mount -o remount,rw %s" % site.live
+            StateError, match="mounted read-only; mount it writable .mount -o remount,rw %s" % disk.live
         ):
-            site.step(step)
-    assert look(site.live) == site.damaged
+            disk.step(step)
+    assert look(disk.live) == disk.damaged
 
 
-def test_a_file_system_that_is_not_mounted_is_not_restored_below(site: Fixed, monkeypatch: pytest.MonkeyPatch) -> None:
-    site.step("prepare")
-    site.step("swap")
+def test_a_file_system_that_is_not_mounted_is_not_restored_below(disk: Fixed, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk.step("prepare")
+    disk.step("swap")
     text = _mounts._text
-    fstab = "/dev/sdz1 %s ext4 defaults 0 2\n" % site.live
+    fstab = "/dev/sdz1 %s ext4 defaults 0 2\n" % disk.live
     monkeypatch.setattr(_mounts, "_text", lambda path: fstab if path == "/etc/fstab" else text(path))
-    subprocess.run(["umount", str(site.live)], check=True)
+    subprocess.run(["umount", str(disk.live)], check=True)
     try:
         for step in ("check", "prepare", "undo"):
-            with pytest.raises(StateError, match=r"not mounted.*mount it first \(mount %s\)" % site.live):
-                site.step(step)
-        assert list(site.live.iterdir()) == []
+            with pytest.raises(StateError, match=r"not mounted.*mount it first \(mount %s\)" % disk.live):
+                disk.step(step)
+        assert list(disk.live.iterdir()) == []
     finally:
-        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(site.live)], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(disk.live)], check=True)
 
 
 def test_uploads_of_before_tenants_into_a_mount_point(tmp_path: Path, site: Fixed) -> None:
@@ -318,15 +328,15 @@ def test_uploads_of_before_tenants_into_a_mount_point(tmp_path: Path, site: Fixe
 
 
 @pytest.mark.parametrize("reports_mounted", [False, True])
-def test_parts_on_different_file_systems_are_refused(tmp_path: Path, site: Fixed, reports_mounted: bool) -> None:
+def test_parts_on_different_file_systems_are_refused(tmp_path: Path, disk: Fixed, reports_mounted: bool) -> None:
     data = Fixed(tmp_path / "old" / "data", "data")
     for name in ("media/public/a", "reports/b"):
         (data.live / name).parent.mkdir(parents=True)
         (data.live / name).write_text(name)
     data.save()
-    reports = site.live.parent / "reports"
-    data.here = Here({"media": str(site.live), "extra-reports": str(reports)}, modern=True)
-    before = look(site.live)
+    reports = disk.live.parent / "reports"
+    data.here = Here({"media": str(disk.live), "extra-reports": str(reports)}, modern=True)
+    before = look(disk.live)
     if reports_mounted:
         with mounted(reports), pytest.raises(StateError, match="are on different file systems"):
             data.step("check")
@@ -334,83 +344,75 @@ def test_parts_on_different_file_systems_are_refused(tmp_path: Path, site: Fixed
         # One file system, mounted twice: rename does not lead from one to the other.
         reports.mkdir()
         subprocess.run(["mount", "--bind", str(reports), str(reports)], check=True)
-        subprocess.run(["umount", str(site.live)], check=True)
+        subprocess.run(["umount", str(disk.live)], check=True)
         try:
             with pytest.raises(StateError, match="are on different file systems"):
                 data.step("check")
         finally:
             subprocess.run(["umount", str(reports)], check=True)
-            subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(site.live)], check=True)
+            subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(disk.live)], check=True)
         return
-    assert look(site.live) == before
+    assert look(disk.live) == before
 
 
-def test_too_little_space_and_too_few_inodes(tmp_path: Path, site: Fixed) -> None:
+def test_too_little_space_and_too_few_inodes(tmp_path: Path, disk: Fixed) -> None:
     for options, message in (
         ("size=32k", r"media has \d+\.\d KiB free; the new copies need \d+\.\d KiB"),
         ("size=1m,nr_inodes=8", r"media has inodes for \d+ files more; the new copies need \d+"),
     ):
         with mounted(tmp_path / "small" / "media", options) as live:
-            site.here = Here({"media": str(live)})
+            disk.here = Here({"media": str(live)})
             for step in ("check", "prepare"):
                 with pytest.raises(SpaceError, match=message):
-                    site.step(step)
+                    disk.step(step)
             assert list(live.iterdir()) == []
 
 
-def test_the_copy_of_a_killed_restore_is_not_in_the_way_of_the_next(tmp_path: Path, site: Fixed) -> None:
+def test_the_copy_of_a_killed_restore_is_not_in_the_way_of_the_next(tmp_path: Path, disk: Fixed) -> None:
     with mounted(tmp_path / "small" / "media", "size=128k") as live:
-        site.here = Here({"media": str(live)})
+        disk.here = Here({"media": str(live)})
         abandoned = live / folder_of("new", "20261101T000000Z-0001") / "tree"
         abandoned.mkdir(parents=True)
         (abandoned / "big").write_bytes(bytes(120 * 1024))
-        site.step("check")
-        site.step("prepare")
-        site.step("swap")
-        assert look(live) == site.saved
+        disk.step("check")
+        disk.step("prepare")
+        disk.step("swap")
+        assert look(live) == disk.saved
 
 
-def test_undo_on_a_full_disk(site: Fixed) -> None:
-    site.step("prepare")
-    site.step("swap")
-    fill_up(site.live / folder_of("found"))
-    os.utime(site.live, ns=(5, 1_600_000_000_000_000_005))
-    site.step("undo")
-    assert look(site.live) == site.damaged
+def test_undo_on_a_full_disk(disk: Fixed) -> None:
+    disk.step("prepare")
+    disk.step("swap")
+    fill_up(disk.live / folder_of("found"))
+    os.utime(disk.live, ns=(5, 1_600_000_000_000_000_005))
+    disk.step("undo")
+    assert look(disk.live) == disk.damaged
 
 
 def test_a_folder_above_that_may_not_be_written_to(open_folder: Path) -> None:
     def work() -> str:
-        live = open_folder / "closed" / "media"
-        live.mkdir(parents=True)
-        site = Fixed(live).fill().save().damage()
-        os.chmod(live.parent, 0o555)
-        try:
+        with closed_above(open_folder / "closed" / "media") as live:
+            site = Fixed(live).fill().save().damage()
             for step in ("check", "prepare", "swap"):
                 site.step(step)
             restored = look(live)
             site.step("undo")
             return "%s %s %s" % (restored == site.saved, look(live) == site.damaged, site.ours())
-        finally:
-            os.chmod(live.parent, 0o755)
 
     assert as_nobody(work) == "True True []"
 
 
 def test_a_folder_that_its_owner_cannot_move_is_said_first(open_folder: Path) -> None:
     def work() -> str:
-        live = open_folder / "closed" / "media"
-        live.mkdir(parents=True)
-        site = Fixed(live).fill().save().damage()
-        os.chmod(live / "dir", 0o555)
-        os.chmod(live.parent, 0o555)
-        try:
-            site.step("check")
-        except StateError as exc:
-            return str(exc)
-        finally:
-            os.chmod(live.parent, 0o755)
-            os.chmod(live / "dir", 0o755)
-        return "nothing"
+        with closed_above(open_folder / "closed" / "media") as live:
+            site = Fixed(live).fill().save().damage()
+            os.chmod(live / "dir", 0o555)
+            try:
+                site.step("check")
+            except StateError as exc:
+                return str(exc)
+            finally:
+                os.chmod(live / "dir", 0o755)
+            return "nothing"
 
     assert "dir may not be written to by its owner, so it cannot be moved" in as_nobody(work)
