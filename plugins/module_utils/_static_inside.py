@@ -253,7 +253,6 @@ class Inside(Way):
 
     def _go_back(self, journal: Journal, reason: str) -> None:
         place, live = self.place, self.place.live
-        os.chmod(self._kept, 0o700)
         self._find(self._strays(journal))
         if journal.phase in (IN, DONE, ASIDE, KEEP):
             self._put_aside(journal, reason)

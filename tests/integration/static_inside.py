@@ -25,8 +25,8 @@ from tests.support.announce import leave_out
 
 RESTORE_ID = "20261123T090000Z-11aa"
 LATER_ID = "20261124T090000Z-22bb"
-#: What a step does to names; between any two of them it may be killed. Times are set right after the last of them.
-CALLS = ("rename", "mkdir", "rmdir", "unlink", "fchown", "fchmod", "setxattr", "removexattr")
+#: What a step does to names and folders; before any of them it may be killed.
+CALLS = ("rename", "mkdir", "rmdir", "unlink", "fchown", "fchmod", "setxattr", "removexattr", "utime")
 
 _ORACLE = r"""
 cd -- "$1"
@@ -145,25 +145,27 @@ def count_calls(work: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> 
         made[0] += 1
 
     with monkeypatch.context() as patch:
-        _watch(patch, counted)
+        _watch(patch, counted, CALLS)
         work()
     return made[0]
 
 
-def kill_at(number: int, work: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do the work in a process that is killed right before the given one of ``CALLS``, counted from 1."""
+def kill_at(
+    number: int, work: Callable[[], object], monkeypatch: pytest.MonkeyPatch, calls: tuple[str, ...] = CALLS
+) -> None:
+    """Do the work in a process that is killed right before the given one of the calls, counted from 1."""
 
     def killing(found: int) -> None:
         if found == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
     with monkeypatch.context() as patch:
-        _watch(patch, killing)
+        _watch(patch, killing, calls)
         ended = in_child(work)
     assert ended == signal.SIGKILL
 
 
-def _watch(patch: pytest.MonkeyPatch, before: Callable[[int], None]) -> None:
+def _watch(patch: pytest.MonkeyPatch, before: Callable[[int], None], calls: tuple[str, ...]) -> None:
     made = [0]
 
     def watched(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -174,7 +176,7 @@ def _watch(patch: pytest.MonkeyPatch, before: Callable[[int], None]) -> None:
 
         return run
 
-    for name in CALLS:
+    for name in calls:
         patch.setattr(os, name, watched(getattr(os, name)))
 
 

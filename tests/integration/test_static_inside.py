@@ -113,7 +113,8 @@ def test_killed_anywhere_in_an_undo(site: Fixed, changed: bool, monkeypatch: pyt
 
     restored()
     points = count_calls(lambda: site.step("undo"), monkeypatch)
-    for point in range(1, points + 1):
+    # The last call sets the directory's time back after the last of our names went away, with all that was noted.
+    for point in range(1, points):
         for name in site.ours():
             shutil.rmtree(site.live / name)
         empty(site.live)
@@ -131,7 +132,7 @@ def test_killed_anywhere_in_an_undo(site: Fixed, changed: bool, monkeypatch: pyt
 def test_an_undo_that_was_begun_is_not_turned_round(site: Fixed, monkeypatch: pytest.MonkeyPatch) -> None:
     site.step("prepare")
     site.step("swap")
-    kill_at(8, lambda: site.step("undo"), monkeypatch)
+    kill_at(3, lambda: site.step("undo"), monkeypatch, ("rename",))
     with pytest.raises(StateError, match="half undone") as refused:
         site.step("swap")
     assert "step: undo" in refused.value.hint
@@ -159,7 +160,7 @@ def test_a_failed_preparation_leaves_no_trace(site: Fixed) -> None:
 
 def test_a_plain_restore_over_a_half_swapped_one(site: Fixed, monkeypatch: pytest.MonkeyPatch) -> None:
     site.step("prepare")
-    kill_at(7, lambda: site.step("swap"), monkeypatch)
+    kill_at(5, lambda: site.step("swap"), monkeypatch, ("rename",))
     half = look(site.live)
     assert half not in (site.saved, site.damaged)
     assert is_half_swapped(str(site.live / folder_of("before")))
@@ -261,12 +262,13 @@ def test_what_was_written_after_the_restore_survives_undo(site: Fixed) -> None:
         assert look(site.live) == site.damaged
 
 
-@pytest.mark.parametrize("point", [7, 15])
+# The journal and its folder get their names, then six entries go out, the journal says so, the new ones come in.
+@pytest.mark.parametrize("point", [4, 11])
 def test_what_was_made_in_the_middle_of_a_swap_is_kept(
     site: Fixed, point: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.step("prepare")
-    kill_at(point, lambda: site.step("swap"), monkeypatch)
+    kill_at(point, lambda: site.step("swap"), monkeypatch, ("rename",))
     (site.live / "added").mkdir(exist_ok=True)
     (site.live / "added" / "meanwhile").write_text("made meanwhile")
     with pytest.raises(StateError, match=r"was made in .* while this restore was half swapped"):
