@@ -23,6 +23,8 @@ description:
   - A file that changes, shrinks or goes away while it is read is reported and read again, and never padded. When that
     happens three times in a row to the same file, the module fails.
   - Sockets and FIFOs are reported and left out. A device node is an error.
+  - What restores left right below a directory, such as C(media.before-<id>) or C(.authentik-before-<id>), is reported
+    and left out. So is C(lost+found) of a mount point, which is only reported when it holds something.
   - A directory that lies within another one that is saved is saved, and restored, with that one.
 attributes:
   check_mode:
