@@ -257,9 +257,15 @@ def _dress(item: Item, fd: int) -> None:
     info = os.fstat(fd)
     if (info.st_uid, info.st_gid) != (item.uid, item.gid):
         os.fchown(fd, item.uid, item.gid)
+    attributes = [(bytes.fromhex(name), bytes.fromhex(value)) for name, value in item.xattrs]
+    # Without root these take the right to write, which the mode may deny to the owner.
+    first = [pair for pair in attributes if pair[0].startswith(b"user.")]
+    for name, value in first:
+        os.setxattr(fd, name, value)
     os.fchmod(fd, item.mode)
-    for name, value in item.xattrs:
-        os.setxattr(fd, bytes.fromhex(name), bytes.fromhex(value))
+    for name, value in attributes:
+        if (name, value) not in first:
+            os.setxattr(fd, name, value)
     os.utime(fd, ns=(item.mtime_ns, item.mtime_ns))
 
 

@@ -183,10 +183,17 @@ class Extraction:
         info = os.fstat(fd)
         if (info.st_uid, info.st_gid) != (entry.uid, entry.gid):
             os.fchown(fd, entry.uid, entry.gid)
+        wanted = self._wanted(entry)
+        # Without root these take the right to write, which the mode may deny to the owner.
+        first = [pair for pair in wanted if pair[0].startswith(b"user.")]
+        self._set_attributes(fd, entry, first)
         os.fchmod(fd, entry.mode)
-        for key, value in self._wanted(entry):
-            self._label(key, entry, lambda key=key, value=value: os.setxattr(fd, key, value))
+        self._set_attributes(fd, entry, [pair for pair in wanted if pair not in first])
         os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+
+    def _set_attributes(self, fd: int, entry: Entry, attributes: list[tuple[bytes, bytes]]) -> None:
+        for key, value in attributes:
+            self._label(key, entry, lambda key=key, value=value: os.setxattr(fd, key, value))
 
     def _wanted(self, entry: Entry) -> list[tuple[bytes, bytes]]:
         return [(key, value) for key, value in entry.xattrs if key != _SELINUX or self._labels]

@@ -72,6 +72,8 @@ def make_odd_tree(root: Path) -> Path:
     (root / "sticky").mkdir()
     os.chmod(root / "sticky", 0o3775)
     (root / "no-mode").write_bytes(b"n")
+    if keeps_attributes(root):
+        os.setxattr(root / "no-mode", b"user.read-only", b"set while it could be written")
     os.chmod(root / "no-mode", 0o040 if os.geteuid() == 0 else 0o440)
     os.utime(root / "no-mode", ns=(-1_500_000_001, -1_500_000_001))
     os.utime(root / "inside", ns=(5, 1_600_000_000_000_000_001), follow_symlinks=False)
