@@ -354,6 +354,17 @@ def test_many_names_are_cut_and_counted() -> None:
     assert line.endswith("u119 and 31 more)")
 
 
+def test_a_name_cannot_pretend_to_be_a_line() -> None:
+    named = _revival.name_some(["Zoë Müller", "a\n- nothing", "b\u202e\x1b[31m"])
+    assert _revival.list_some(named) == "3 (Zoë Müller, a?- nothing, b??[31m)"
+
+
+@pytest.mark.parametrize("columns", [[["uuid", "session_key"]], [["session_id"], ["uuid"]]])
+def test_sessions_that_are_not_in_the_database_are_told_of(columns: list[list[str]]) -> None:
+    assert "Redis, which is not emptied" in _revival_read.redis_holds_sessions(columns)[0]
+    assert _revival_read.redis_holds_sessions([["session_id", "uuid"]]) == []
+
+
 def test_who_is_kept_disabled() -> None:
     was = side(user(1), user(2), user(3), user(4, False), group("a", True), member(1, "a"))
     now = side(user(1), user(2, False), user(4, False), user(5))

@@ -108,12 +108,17 @@ def name_some(names: Iterable[str]) -> dict[str, Any]:
 
 def list_some(named: dict[str, Any]) -> str:
     """Return what :func:`name_some` gave, for a message."""
-    names, count = [name for name in named["names"] if name], named["count"]
+    names, count = [_printable(name) for name in named["names"] if name], named["count"]
     if not names:
         return str(count)
     more = count - len(named["names"])
     listed = "%s and %d more" % (", ".join(names), more) if more > 0 else ", ".join(names)
     return "%d (%s)" % (count, listed)
+
+
+def _printable(name: str) -> str:
+    """A name must not be able to look like a line of the report."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def _users(was: Snapshot, now: Snapshot) -> dict[str, Any]:
@@ -174,7 +179,7 @@ def _per_user(users: Sequence[str]) -> dict[str, Any]:
 
 
 def _bare_sessions(was: Snapshot, now: Snapshot) -> dict[str, Any]:
-    ended = was.bare_sessions - now.bare_sessions if BARE_SESSION in now.columns else ()
+    ended = () if _reasons(was, now, BARE_SESSION) else was.bare_sessions - now.bare_sessions
     return {"bare_sessions": {"count": len(ended), "names": []}}
 
 
