@@ -52,6 +52,14 @@ options:
     type: list
     elements: str
     default: []
+  restore_as:
+    description:
+      - Restore the database under this name, beside the live one, which is not touched.
+      - O(step=prepare) then ends with the complete and proved database under this name, which must be free. There is no
+        O(step=swap) and nothing to undo. Drop it when it is not needed any more.
+      - Only one of O(databases). The set may be of any authentik version. What O(version_policy) would refuse is a
+        warning.
+    type: str
   skip_privileges:
     description:
       - Leave out all privileges (GRANT and REVOKE) of the dump and of the database.
@@ -288,7 +296,11 @@ databases:
       type: str
       returned: O(step=check)
     copy:
-      description: Name of the prepared database.
+      description: Name of the prepared database. It is O(restore_as) where that is given.
+      type: str
+      returned: O(step=prepare)
+    drop_command:
+      description: Command that drops the prepared database, on the authentik host.
       type: str
       returned: O(step=prepare)
     tables:
@@ -347,6 +359,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import (
     _restore,
     _restore_globals,
+    _restore_names,
     _restore_set,
     _restore_swap,
 )
@@ -383,11 +396,35 @@ def body(ctx: _module.Context) -> dict[str, Any]:
         bin_dir=ctx.params["postgresql_bin_dir"],
         after_restore=AfterRestore(**ctx.params["after_restore"]),
         migration_seconds=ctx.params["migration_timeout"],
+        restore_as=ctx.params["restore_as"],
     )
+    refuse_apart(ctx)
     result = read_set(ctx, request) if ctx.params["step"] in ("check", "prepare") else exchange(ctx, request)
     for warning in result.pop("warnings", []):
         ctx.warn(warning)
     return result
+
+
+def refuse_apart(ctx: _module.Context) -> None:
+    """Refuse what makes no sense for a database that gets a name of its own."""
+    if ctx.params["restore_as"] is None:
+        return
+    if ctx.params["step"] in ("swap", "undo"):
+        raise InputError(
+            "restore_as has no step %s" % ctx.params["step"],
+            hint="the step prepare ends with the database under that name, and touches no other: to be rid of it, "
+            "drop it",
+        )
+    if any(ctx.params["after_restore"].values()):
+        raise InputError(
+            "restore_as and after_restore do not go together",
+            hint="a database under another name is exactly what the set holds; leave after_restore out",
+        )
+    if len(ctx.params["databases"]) > 1:
+        raise InputError(
+            "restore_as names one database, and databases names %d" % len(ctx.params["databases"]),
+            hint="restore them one by one, each with a name of its own",
+        )
 
 
 def read_set(ctx: _module.Context, request: Request) -> dict[str, Any]:
@@ -397,7 +434,12 @@ def read_set(ctx: _module.Context, request: Request) -> dict[str, Any]:
             "after_restore changes the instance's own database, which is not among those to restore",
             hint="leave after_restore out, or add the instance's database to databases",
         )
-    request = request._replace(versions=compare_versions(ctx))
+    versions = compare_versions(ctx)
+    if request.restore_as is not None:
+        _restore_names.check_other_name(request.restore_as, (databases[0].target, request.settings.name))
+        # No authentik runs on it, unless somebody tells one to.
+        versions = versions._replace(warnings=(*versions.warnings, *versions.blockers), blockers=())
+    request = request._replace(versions=versions)
     with contextlib.closing(ctx.source()) as source:
         if ctx.check_mode or ctx.params["step"] == "check":
             _restore_globals.check(ctx.manifest(), source)
@@ -441,6 +483,7 @@ def main() -> None:
         step={"type": "str", "choices": ["check", "prepare", "swap", "undo"], "required": True},
         restore_id={"type": "str"},
         databases={"type": "list", "elements": "str", "default": []},
+        restore_as={"type": "str"},
         skip_privileges={"type": "bool", "default": False},
         version_policy={"type": "str", "choices": list(_ladder.POLICIES), "default": "same_train"},
         keep_undone={"type": "bool", "default": True},

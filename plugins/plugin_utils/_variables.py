@@ -27,7 +27,7 @@ _SHORTEST_STEM = 3
 # Options whose variable has more in front than authentik_, or another name. Where the option is a plain word, it is
 # looked for as the messages use it.
 _OTHERWISE = (
-    (r"(admin_user|admin_password|admin_run_as|migration_timeout|skip_privileges)", r"postgresql_\1"),
+    (r"(admin_user|admin_password|admin_run_as|migration_timeout|restore_as|skip_privileges)", r"postgresql_\1"),
     (r"(exclude_data|exclude_table_data|exclude_databases)", r"postgresql_\1"),
     (r"method (dumpall)", r"postgresql_method=\1"),
     (r"(deployment)(?==)", r"\1"),

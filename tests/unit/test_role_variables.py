@@ -103,6 +103,8 @@ BECOMES: dict[str, dict[str, tuple[Any, list[str]]]] = {
         "authentik_postgresql_admin_password": ("word", ["pg_restore.admin_password"]),
         "authentik_postgresql_admin_run_as": ("pgadmin", ["pg_restore.admin_run_as"]),
         "authentik_postgresql_skip_privileges": (True, ["pg_restore.skip_privileges"]),
+        "authentik_postgresql_migration_timeout": (7, ["pg_restore.migration_timeout"]),
+        "authentik_postgresql_restore_as": ("look", ["pg_restore.restore_as"]),
         "authentik_version_policy": ("ladder", ["pg_restore.version_policy"]),
         "authentik_redis_databases": ([3], ["redis_restore.redis_databases"]),
         "authentik_work_dir": ("/srv/work", ["redis_restore.work_dir", "config_restore.work_dir"]),

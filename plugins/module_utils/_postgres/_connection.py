@@ -264,19 +264,25 @@ def connect_error(settings: PostgresSettings, database: str | None, said: str) -
     lowered = said.lower()
     hint = next((meaning for fragment, meaning in _REFUSALS if fragment in lowered), "")
     name = settings.name if database is None else database
-    host = default_host(settings)
-    tool = ["psql", "-h", host] if host else ["psql"]
-    tool += ["-p", str(settings.port), "-U", settings.user, "-d", name, "-c", "SELECT 1"]
-    where = host or "the default socket"
+    where = default_host(settings) or "the default socket"
     if settings.container is not None:
         where += " in container %s" % settings.container.name
-        user = ["--user", settings.run_as] if settings.run_as else []
-        tool = [*settings.container.docker, "exec", "-it", *user, settings.container.name, *tool]
-    elif settings.run_as:
-        tool = ["sudo", "-u", settings.run_as, *tool]
     return ConnectError(
         "cannot connect to database %s on %s port %d as role %s: %s"
         % (name, where, settings.port, settings.user, " ".join(said.split())),
         hint=hint,
-        command="on the authentik host: %s" % show(tool),
+        command="on the authentik host: %s" % psql_command(settings, name, "SELECT 1"),
     )
+
+
+def psql_command(settings: PostgresSettings, database: str, sql: str) -> str:
+    """Return the command that an operator types on the authentik host to run SQL; it asks for the password."""
+    host = default_host(settings)
+    tool = ["psql", "-h", host] if host else ["psql"]
+    tool += ["-p", str(settings.port), "-U", settings.user, "-d", database, "-c", sql]
+    if settings.container is not None:
+        user = ["--user", settings.run_as] if settings.run_as else []
+        tool = [*settings.container.docker, "exec", "-it", *user, settings.container.name, *tool]
+    elif settings.run_as:
+        tool = ["sudo", "-u", settings.run_as, *tool]
+    return show(tool)

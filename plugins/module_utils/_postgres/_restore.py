@@ -34,6 +34,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres i
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import (
     Connection,
+    psql_command,
     quote_ident,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_admin import (
@@ -42,6 +43,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._
     open_admin,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_names import (
+    Names,
     abandoned_copies,
     names_for,
 )
@@ -62,12 +64,12 @@ def check(request: Request, databases: Sequence[SetDatabase], source: Any) -> di
         back to life: see ``_revival_read``).
     :raises IntegrityError: when an artifact is not whole; StateError: with everything else that forbids the restore.
     """
-    findings, read = _restore_check.Findings(), []
+    findings, read, apart = _restore_check.Findings(), [], request.restore_as is not None
     revival: dict[str, Any] = {}
     findings.add(request.versions)
     with open_admin(request.settings, request.admin, _owners(databases), request.bin_dir) as admin:
         server = _restore_check.look_at(admin)
-        if any(database.target == request.settings.name for database in databases):
+        if not apart and any(database.target == request.settings.name for database in databases):
             _migration_lock.warn(admin, request.settings.name, server.databases, findings.warnings)
         for database in databases:
             named = [one["name"] for one in database.fingerprint.get("collations", ())]
@@ -75,12 +77,12 @@ def check(request: Request, databases: Sequence[SetDatabase], source: Any) -> di
             findings.warnings += _restore_set.collation_changes(database.fingerprint, here)
     for database in databases:
         tools = _choose_tools(request, database, server.major)
-        _restore_check.judge_target(server, database, names_for(database.target, request.restore_id), findings)
+        _restore_check.judge_target(server, database, _names(request, database), findings, apart)
         started = time.monotonic()
         with source.artifact(database.path) as reader, Connection(request.settings) as connection:
             archive = _restore_archive.Archive(reader, database.path, database.compression, tools, connection)
             contents, granted = archive.contents(), archive.granted_roles()
-            if database.target == request.settings.name:
+            if not apart and database.target == request.settings.name:
                 comparison = _revival_read.Comparison(request, database, database.target in server.databases)
                 archive.decode(comparison.rows(contents))
                 revival = comparison.result(findings)
@@ -98,13 +100,13 @@ def prepare(request: Request, databases: Sequence[SetDatabase], source: Any) -> 
     :returns: ``databases`` (name, copy, bytes, seconds, rows ...) and ``warnings``.
     :raises IntegrityError: when an artifact or the loaded copy is not what was recorded; no copy is left then.
     """
-    findings, done = _restore_check.Findings(), []
+    findings, done, apart = _restore_check.Findings(), [], request.restore_as is not None
     findings.add(request.versions)
     with open_admin(request.settings, request.admin, _owners(databases), request.bin_dir) as admin:
         admin.lock(database.target for database in databases)
         server = _restore_check.look_at(admin)
         for database in databases:
-            _restore_check.judge_target(server, database, names_for(database.target, request.restore_id), findings)
+            _restore_check.judge_target(server, database, _names(request, database), findings, apart)
         findings.stop()
         made: list[str] = []
         try:
@@ -120,13 +122,15 @@ def _prepare_one(
     request: Request, admin: Admin, server: _restore_check.Server, database: SetDatabase, source: Any,
     made: list[str], findings: _restore_check.Findings,
 ) -> dict[str, Any]:  # fmt: skip
-    names = names_for(database.target, request.restore_id)
+    names, apart = _names(request, database), request.restore_as is not None
     started = time.monotonic()
     # Copies that killed restores left: none of them was ever live, and the lock says that nobody fills one now.
-    for name in {*abandoned_copies(database.target, list(server.databases)), names.new}:
+    # One that is complete may wait for its swap, which is nothing to a restore that stays apart.
+    abandoned = abandoned_copies(database.target, list(server.databases), prepared=not apart)
+    for name in {*abandoned, *([] if apart else [names.new])}:
         admin.drop(name)
     tools = _choose_tools(request, database, server.major)
-    made.extend([names.load, names.new])
+    made.extend([names.load] if apart else [names.load, names.new])
     with source.artifact(database.path) as reader, Connection(request.settings) as connection:
         archive = _restore_archive.Archive(reader, database.path, database.compression, tools, connection)
         contents, granted = archive.contents(), archive.granted_roles()
@@ -148,10 +152,17 @@ def _prepare_one(
         findings.warnings.append(
             "%s: the backup's locale %s is not on this server; %s is used" % (database.name, *pair)
         )
+    drop = psql_command(admin.settings, "postgres", "DROP DATABASE %s" % quote_ident(names.new))
     return _measured(
-        database, archive.size, started, copy=names.new, locale=locale, load_seconds=round(loaded - started, 3),
-        rows=sum(table["rows"] for table in fingerprint["tables"].values()), tables=len(fingerprint["tables"]), **after,
+        database, archive.size, started, copy=names.new, drop_command=drop, locale=locale,
+        load_seconds=round(loaded - started, 3), rows=sum(table["rows"] for table in fingerprint["tables"].values()),
+        tables=len(fingerprint["tables"]), **after,
     )  # fmt: skip
+
+
+def _names(request: Request, database: SetDatabase) -> Names:
+    names = names_for(database.target, request.restore_id)
+    return names if request.restore_as is None else names._replace(new=request.restore_as)
 
 
 def _create(admin: Admin, name: str, database: SetDatabase, server: _restore_check.Server) -> str:

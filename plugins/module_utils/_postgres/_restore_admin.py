@@ -117,6 +117,7 @@ class AfterRestore(NamedTuple):
 class Request(NamedTuple):
     """A restore: where to, under which id, and how.
 
+    ``restore_as``: the name that a copy gets in the end, which is never exchanged for the live database.
     ``migration_seconds``: how long to wait for the end of a migration, before databases are exchanged.
     """
 
@@ -128,6 +129,7 @@ class Request(NamedTuple):
     versions: Verdict = Verdict()
     after_restore: AfterRestore = AfterRestore()
     migration_seconds: int = MIGRATION_SECONDS
+    restore_as: str | None = None
 
     @property
     def app_role(self) -> str:

@@ -99,8 +99,11 @@ def look_at(admin: Admin) -> Server:
     )
 
 
-def judge_target(server: Server, database: SetDatabase, names: Names, findings: Findings) -> None:
-    """Judge what the manifest and the server say, without the artifact. Pure."""
+def judge_target(server: Server, database: SetDatabase, names: Names, findings: Findings, apart: bool = False) -> None:
+    """Judge what the manifest and the server say, without the artifact. Pure.
+
+    :param apart: the copy keeps the name ``names.new``, and the live database its own.
+    """
     fingerprint, live = database.fingerprint, server.databases.get(names.live)
     block = findings.blockers.append
     dumped = fingerprint["server_version"] // 10000
@@ -121,12 +124,26 @@ def judge_target(server: Server, database: SetDatabase, names: Names, findings: 
         block(
             "privileges or settings of the database name roles that the server does not have: %s" % ", ".join(missing)
         )
-    if names.before in server.databases:
+    if apart and names.new in server.databases:
+        block(
+            "the server has a database %s: drop it, or choose another name with restore_as; it is never overwritten"
+            % names.new
+        )
+    if names.before in server.databases and not apart:
         block("%s exists: this restore was swapped in already. Undo it, or use a new restore_id" % names.before)
-    if live is not None and live["prepared"]:
+    if live is not None and live["prepared"] and not apart:
         block("%d prepared transactions hold %s: commit or roll them back" % (live["prepared"], names.live))
     _judge_space(server, database, findings)
-    _describe(server, database, names, live, findings)
+    _describe(server, database, names, findings)
+    if apart:
+        findings.plan.append("database %s is not touched, and no service is stopped" % names.live)
+    else:
+        _describe_exchange(names, live, findings)
+    if live is not None and not _restore_set.same_locale(fingerprint, live):
+        locales = (_restore_set.describe_locale(fingerprint), _restore_set.describe_locale(live))
+        findings.warnings.append(
+            "the backup's locale is %s, the live database's %s; the backup's is taken if the server has it" % locales
+        )
 
 
 def _judge_space(server: Server, database: SetDatabase, findings: Findings) -> None:
@@ -145,9 +162,7 @@ def _judge_space(server: Server, database: SetDatabase, findings: Findings) -> N
         )
 
 
-def _describe(
-    server: Server, database: SetDatabase, names: Names, live: Mapping[str, Any] | None, findings: Findings
-) -> None:
+def _describe(server: Server, database: SetDatabase, names: Names, findings: Findings) -> None:
     fingerprint, say = database.fingerprint, findings.plan.append
     rows = sum(table["rows"] for table in fingerprint["tables"].values())
     say(
@@ -158,14 +173,6 @@ def _describe(
             server.version, database.owner, server.admin_how,
         )
     )  # fmt: skip
-    if live is None:
-        say("the server has no database %s: the copy gets that name" % names.live)
-    else:
-        size = "of unknown size" if live["bytes"] is None else format_bytes(live["bytes"])
-        say("database %s (%s) stays as %s" % (names.live, size, names.before))
-        say("connections to %s that are ended at the swap: %d" % (names.live, live["connections"]))
-        if live["slots"]:
-            findings.warnings.append("%d replication slots stay with %s" % (live["slots"], names.before))
     excluded = sorted(key for key, table in fingerprint["tables"].items() if table["data"] == "excluded")
     if excluded:
         say("these tables will be empty, their data was left out of the backup: %s" % ", ".join(excluded))
@@ -173,11 +180,18 @@ def _describe(
         say("the owner was %s and will be %s" % (fingerprint["owner"], database.owner))
     if fingerprint["encoding"] != "UTF8":
         findings.warnings.append("text is converted from %s to UTF8" % fingerprint["encoding"])
-    if live is not None and not _restore_set.same_locale(fingerprint, live):
-        locales = (_restore_set.describe_locale(fingerprint), _restore_set.describe_locale(live))
-        findings.warnings.append(
-            "the backup's locale is %s, the live database's %s; the backup's is taken if the server has it" % locales
-        )
+
+
+def _describe_exchange(names: Names, live: Mapping[str, Any] | None, findings: Findings) -> None:
+    say = findings.plan.append
+    if live is None:
+        say("the server has no database %s: the copy gets that name" % names.live)
+        return
+    size = "of unknown size" if live["bytes"] is None else format_bytes(live["bytes"])
+    say("database %s (%s) stays as %s" % (names.live, size, names.before))
+    say("connections to %s that are ended at the swap: %d" % (names.live, live["connections"]))
+    if live["slots"]:
+        findings.warnings.append("%d replication slots stay with %s" % (live["slots"], names.before))
 
 
 def judge_contents(

@@ -22,6 +22,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import ID_PATTERN, check_id
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 NAME_BYTES = 63
 _LONGEST = "undone"
+_SUFFIX_PATTERN = ID_PATTERN.replace("T", "t").replace("Z", "z").replace("-[0-9a-f]", "_[0-9a-f]")
 
 
 class Names(NamedTuple):
@@ -57,20 +59,39 @@ def names_for(live: str, restore_id: str) -> Names:
     return Names(live, *("%s_%s_%s" % (base, kind, suffix) for kind in ("load", "new", "before", "undone")))
 
 
-def abandoned_copies(live: str, databases: Collection[str]) -> list[str]:
+def abandoned_copies(live: str, databases: Collection[str], prepared: bool = True) -> list[str]:
     """Return the databases that restores of ``live`` were filling, or had prepared, whatever their id.
 
     None of them was ever live: a swap renames the prepared one.
+
+    :param prepared: False to leave out those that are complete.
     """
-    pattern = ID_PATTERN.replace("T", "t").replace("Z", "z").replace("-[0-9a-f]", "_[0-9a-f]")
     sample = names_for(live, "20000101T000000Z-0000")
-    bases = [name[: -len("20000101t000000z_0000")] for name in (sample.load, sample.new)]
+    bases = [name[: -len("20000101t000000z_0000")] for name in (sample.load, sample.new)[: 1 + prepared]]
     return sorted(
         name
         for name in databases
         for base in bases
-        if name.startswith(base) and re.fullmatch(pattern, name[len(base) :])
+        if name.startswith(base) and re.fullmatch(_SUFFIX_PATTERN, name[len(base) :])
     )
+
+
+def check_other_name(name: str, live: Collection[str]) -> None:
+    """Refuse a name that a database beside live ones cannot have, whether these exist or not. Pure.
+
+    :raises InputError: saying why.
+    """
+    problem = ""
+    if name in live:
+        problem = "is the name of a live database: leave restore_as out to restore that one"
+    elif not name.strip() or name != name.strip() or not name.isprintable():
+        problem = "is empty, or holds blanks at its ends or characters that cannot be seen"
+    elif len(name.encode("utf-8", "surrogateescape")) > NAME_BYTES:
+        problem = "is longer than %d bytes, which is all that PostgreSQL keeps" % NAME_BYTES
+    elif re.search(r"_(load|new|before|undone)_%s(_\d+)?\Z" % _SUFFIX_PATTERN, name):
+        problem = "has the form of the names that restores give to what they keep, and drop again"
+    if problem:
+        raise InputError("restore_as %r %s" % (name, problem), hint="choose another name")
 
 
 class Undo(NamedTuple):
