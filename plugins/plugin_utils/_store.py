@@ -335,7 +335,10 @@ class DirectoryStore:
         manifest, text = load_manifest(path)
         if manifest["id"] != name or manifest["instance"]["name"] != self.instance:
             owner = "%s/%s" % (manifest["instance"]["name"], manifest["id"])
-            raise IntegrityError("The manifest in %s is that of %s" % (path, owner))
+            raise IntegrityError(
+                "%s is that of %s" % (os.path.join(path, _manifest.MANIFEST_NAME), owner),
+                "The manifest was altered, or the folder was renamed or moved: use another set",
+            )
         check_sums(path, manifest, text)
         for artifact in manifest["artifacts"]:
             check_stored_size(path, artifact)
