@@ -199,6 +199,28 @@ class Server:
         self._wait()
         return self
 
+    def alive(self) -> bool:
+        """Say whether the postmaster runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """End the postmaster as SIGKILL does: its children find out for themselves."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+    def revive(self, seconds: float = 60) -> None:
+        """Start again on the same data after :meth:`kill`, as soon as the last child has gone."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                self.start()
+                return
+            except ServerError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
     def stop(self, keep: bool = False) -> None:
         """End the server (fast, then at once) and remove its folder unless ``keep``."""
         if self._process:

@@ -1,0 +1,131 @@
+"""The table of fault points: which step of which run, and what happens to it there.
+
+The steps are those that plain runs were seen to take, so a step that is added to a role is covered with nobody's doing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.faults.harness.runs import Step
+
+#: What happens to a run that waits at the beginning of a step.
+BOUNDARY = "kill-playbook"
+
+_DATABASE = ("kill-server", "lose-server", "cut-postgresql")
+_EVERY = ("kill-playbook-within", "kill-main", "kill-module")
+#: Action -> what happens at a random moment within it.
+WITHIN: Mapping[str, Sequence[str]] = {
+    "authentik_pg_dump": (*_EVERY, *_DATABASE, "kill-tool", "fill-host", "fill-store", "limit-files", "close-screen"),
+    "authentik_pg_restore": (*_EVERY, *_DATABASE, "kill-tool", "fill-host", "fill-database", "close-screen"),
+    "authentik_redis_snapshot": (*_EVERY, "kill-redis", "cut-redis", "fill-host", "fill-store", "limit-files"),
+    "authentik_redis_restore": (*_EVERY, "kill-redis", "cut-redis", "fill-host", "limit-files"),
+    "authentik_static_dirs": (*_EVERY, "fill-host", "fill-store", "limit-files"),
+    "authentik_static_restore": (*_EVERY, "fill-host", "limit-files"),
+    "authentik_config": (*_EVERY, "fill-host", "fill-store", "limit-files"),
+    "authentik_config_restore": (*_EVERY, "fill-host", "limit-files"),
+    "authentik_backup_set": ("fill-store",),
+    "authentik_info": ("kill-server", "cut-postgresql"),
+}
+#: (run, action at whose beginning it waits) -> what is started beside it.
+BESIDE: Mapping[tuple[str, str], Sequence[str]] = {
+    ("backup", "authentik_pg_dump"): ("second-backup", "second-restore"),
+    ("backup", "authentik_config"): ("second-backup",),
+    ("restore", "authentik_pg_restore"): ("second-restore", "second-backup"),
+    ("restore", "authentik_static_restore"): ("second-restore",),
+}
+#: (run, action) -> what the clock does to it.
+CLOCK = {("backup", "authentik_backup_set"): "clock-back", ("restore", "authentik_backup_set_info"): "clock-back"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One fault.
+
+    :param what: the run: ``backup``, ``restore`` or ``undo``.
+    :param step: the name of the step, numbered when it comes more than once.
+    :param fault: what happens, a name in ``injectors``.
+    :param delay: seconds after the step's beginning; 0 for a run that waits there.
+    """
+
+    what: str
+    step: str
+    fault: str
+    delay: float = 0.0
+
+    def __str__(self) -> str:
+        return "%s:%s:%s%s" % (self.what, self.step, self.fault, "@%.2f" % self.delay if self.delay else "")
+
+    @classmethod
+    def parse(cls, text: str) -> Point:
+        """Read what :meth:`__str__` writes."""
+        what, _colon, rest = text.partition(":")
+        step, _colon, fault = rest.rpartition(":")
+        fault, _at, delay = fault.partition("@")
+        if not what or not step or not fault:
+            raise ValueError("%r is no RUN:STEP:FAULT" % text)
+        return cls(what, step, fault, float(delay or 0))
+
+
+def every(seen: Mapping[str, Sequence[Step]], seed: int, left_out: Iterable[str] = ()) -> list[Point]:
+    """Return all points of the runs that were seen.
+
+    :param seen: run -> its steps, in order.
+    :param left_out: faults that cannot be had on this machine.
+    """
+    points: list[Point] = []
+    for what, steps in seen.items():
+        there = [step for step in steps if step.status != "skipped"]
+        points += [Point(what, step.name, BOUNDARY) for step in there]
+        if what != "undo":
+            for step in there:
+                points += _of_step(what, step, there, seed)
+    return [point for point in points if point.fault not in set(left_out)]
+
+
+def _of_step(what: str, step: Step, steps: Sequence[Step], seed: int) -> list[Point]:
+    points = [Point(what, step.name, fault, _delay(what, step, fault, seed)) for fault in WITHIN.get(step.short, ())]
+    if next(one for one in steps if one.short == step.short) == step and (what, step.short) in CLOCK:
+        points.append(Point(what, step.name, CLOCK[what, step.short]))
+    return points + [Point(what, step.name, fault) for fault in BESIDE.get((what, step.short), ())]
+
+
+def _delay(what: str, step: Step, fault: str, seed: int) -> float:
+    share = random.Random("%d:%s:%s:%s" % (seed, what, step.name, fault)).random()
+    return round(max(share * step.seconds, 0.01), 2)
+
+
+def choose(points: Sequence[Point], number: int, seed: int) -> list[Point]:
+    """Choose so many: every step boundary first, then as many of each other fault as there is room for.
+
+    :param number: 0 for all of them.
+    """
+    if not number or number >= len(points):
+        return list(points)
+    chance = random.Random("choose:%d" % seed)
+    by_fault: dict[str, list[Point]] = {}
+    for point in points:
+        by_fault.setdefault(point.fault, []).append(point)
+    chosen = by_fault.pop(BOUNDARY, [])
+    if len(chosen) > number // 2:
+        chosen = chance.sample(chosen, number // 2)
+    for group in by_fault.values():
+        chance.shuffle(group)
+    while len(chosen) < number and any(by_fault.values()):
+        for fault in sorted(by_fault):
+            if by_fault[fault] and len(chosen) < number:
+                chosen.append(by_fault[fault].pop())
+    return [point for point in points if point in set(chosen)]
+
+
+def chains(points: Sequence[Point], length: int) -> list[list[Point]]:
+    """Group points of one kind of run: after the last of a group, a plain run has to succeed on what all have left."""
+    found: list[list[Point]] = []
+    for point in points:
+        if found and found[-1][-1].what == point.what and len(found[-1]) < length:
+            found[-1].append(point)
+        else:
+            found.append([point])
+    return found

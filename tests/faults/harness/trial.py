@@ -1,0 +1,196 @@
+"""A fault point: the run, the fault, the verdict on what is left, the way back, the next plain run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tests.faults.harness import watch
+from tests.faults.harness.injectors import Fault, Missed, Undo
+from tests.faults.harness.lab import Lab
+from tests.faults.harness.points import Point
+from tests.faults.harness.runs import Run, Stuck
+from tests.support.postgres_install import ServerError
+
+_KEPT_AS = re.compile(r"is kept as (\S+?)[\"',]*$", re.MULTILINE)
+_PUT_BACK = (
+    "Nothing was changed.",
+    "was put back; the services are as they were found.",
+    "Nothing of this backup was kept.",
+)
+_NOT_BACK = "NOT everything could be put back"
+_SETTLE_SECONDS = 3.0
+_SWAP_BEGINS = "Note that the swap begins"
+
+
+@dataclass
+class Verdict:
+    """What became of a point.
+
+    :ivar outcomes: each state that was judged, in a few words.
+    """
+
+    point: Point
+    outcomes: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    missed: str = ""
+    seconds: float = 0.0
+
+
+class Trials:
+    """Plays points one after the other in a lab, each on what the ones before have left."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.sets = watch.Sets()
+        self.runs: list[Run] = []
+        self._kept: list[str] = []
+        self._before: set[str] = set()
+
+    def begin(self) -> None:
+        """Start with a fresh lab."""
+        self.lab.reset()
+        self.sets = watch.Sets()
+        self.runs, self._kept = [], []
+
+    def play(self, point: Point, plain_run: bool) -> Verdict:
+        """Let one fault happen and judge what it has left.
+
+        :param plain_run: end with a run that is left alone.
+        """
+        verdict = Verdict(point)
+        self._before = set(watch.strays(self.lab))
+        try:
+            self._play(point, verdict)
+            if plain_run and not verdict.violations:
+                self._next_plain_run(point.what, verdict)
+        except (Stuck, ServerError, AssertionError) as problem:
+            verdict.violations.append("it could not be judged: %s" % problem)
+        return verdict
+
+    def _next_plain_run(self, what: str, verdict: Verdict) -> None:
+        before = self.lab.set_ids()
+        run = self._run("backup" if what == "backup" else "restore")
+        if run.rc != 0:
+            verdict.violations.append("the next plain run fails: %s" % _tail(run))
+            return
+        state, differences = watch.which(self.lab)
+        verdict.outcomes.append("the next plain run: %s" % state)
+        found = verdict.violations
+        if state != ("old" if what == "backup" else "new"):
+            found.append("after the next plain run the instance is %s: %s" % (state, differences))
+        if what == "backup" and len(self.lab.set_ids()) != len(before) + 1:
+            found.append("the next plain run made no set: %s" % self.lab.set_ids())
+        found += self.sets.damage(self.lab) + watch.visible(self.lab, finished=True)
+        found += watch.busy(self.lab, self.runs)
+        self._before = set()
+        found += [
+            "left after the next plain run: %s" % s for s in self._strays([restore_id(run)] if restore_id(run) else [])
+        ]
+
+    def _play(self, point: Point, verdict: Verdict) -> None:
+        if point.what == "undo":
+            restore = self._run("restore")
+            if restore.rc != 0:
+                raise Stuck("the restore that was to be undone failed: %s" % _tail(restore))
+            fault: Fault = Undo(self.lab, point, restore.way_back())
+        else:
+            fault = Fault(self.lab, point)
+        self.runs.append(fault.run)
+        try:
+            fault.happen()
+        except Missed as missed:
+            verdict.missed = str(missed)
+        finally:
+            self.runs += fault.others
+        self._judge(fault, verdict)
+
+    def _judge(self, fault: Fault, verdict: Verdict) -> None:
+        run, lab, found = fault.run, self.lab, verdict.violations
+        if fault.killed:
+            # What was under way on the host may come to its end; what waits for the controller does not.
+            watch.settled(lambda: list(run.processes()), _SETTLE_SECONDS)
+        found += self.sets.damage(lab)
+        if fault.point.what == "backup" or fault.others:
+            found += watch.visible(lab, finished=False)
+        found += ["the second run: %s" % _tail(one) for one in fault.others if one.rc != 0 and not _is_refusal(one)]
+        state, differences = watch.which(lab)
+        ended = "killed" if fault.killed else "succeeded" if run.rc == 0 else "failed"
+        verdict.outcomes.append("%s, %s" % (ended, state))
+        restores = fault.point.what != "backup" or fault.point.fault == "second-restore"
+        if state == "mixed" and not _may_be_mixed(fault):
+            found.append("the instance is neither old nor new: %s" % differences)
+        if state == "new" and not restores:
+            found.append("a backup changed the instance")
+        if ended == "failed":
+            self._judge_failure(run, state, found)
+        if ended == "succeeded" and fault.point.what == "restore" and state != "new":
+            found.append("the restore says success, the instance is %s: %s" % (state, differences))
+        if state != "old" or fault.point.what == "undo" or _NOT_BACK in run.output:
+            self._go_back(fault, verdict)
+
+    def _judge_failure(self, run: Run, state: str, found: list[str]) -> None:
+        """A run that failed by itself either put everything back, or says that it did not and how to."""
+        text = run.output
+        if _NOT_BACK in text:
+            return
+        self._kept += _KEPT_AS.findall(text)
+        if run.way_back() and not any(one in text for one in _PUT_BACK):
+            found.append(
+                "the run failed after changes began and does not say where that leaves the instance: %s" % _tail(run)
+            )
+        if any(one in text for one in _PUT_BACK) and state != "old":
+            found.append("the run says that everything is as before, the instance is %s" % state)
+        found += ["left after a run that put everything back: %s" % one for one in self._strays([])]
+        found += watch.busy(self.lab, self.runs[-1:])
+
+    def _go_back(self, fault: Fault, verdict: Verdict) -> None:
+        """Take the way back that the run told of."""
+        restores = [one for one in (*fault.others, fault.run) if one.way_back()]
+        commands = [fault.way_back(), *[one.way_back() for one in reversed(restores) if one is not fault.run]]
+        for command in filter(None, commands):
+            undo = self._run(command)
+            self._kept += _KEPT_AS.findall(undo.output)
+            if undo.rc != 0:
+                verdict.violations.append("the way back fails: %s" % _tail(undo))
+        state, differences = watch.which(self.lab)
+        verdict.outcomes.append("the way back: %s" % state)
+        if not any(commands):
+            verdict.violations.append("no way back was told")
+        if state != "old":
+            verdict.violations.append("after the way back the instance is %s: %s" % (state, differences))
+        # Spools are the next plain run's to clear.
+        left = [one for one in self._strays([]) if not one.startswith("spool")]
+        verdict.violations += ["left after the way back: %s" % one for one in left]
+
+    def _run(self, what: str | list[str]) -> Run:
+        run = Run(self.lab, what)
+        self.runs.append(run)
+        run.finish()
+        return run
+
+    def _strays(self, kept: Sequence[str]) -> list[str]:
+        """What is left since the point began, but for what a run said that it keeps."""
+        found = [one for one in watch.strays(self.lab, kept) if one not in self._before]
+        return [one for one in found if not any(one.endswith(" " + name) for name in self._kept)]
+
+
+def restore_id(run: Run) -> str:
+    """Return the id of a restore, from the command that it told."""
+    return next((one.partition("=")[2] for one in run.way_back() if one.startswith("authentik_restore_id=")), "")
+
+
+def _may_be_mixed(fault: Fault) -> bool:
+    """Whether the swap had begun, or undoing it: then one way back is left to take."""
+    return fault.point.what == "undo" or any(step.name == _SWAP_BEGINS for step in fault.run.steps())
+
+
+def _is_refusal(run: Run) -> bool:
+    """Whether a run refused to begin beside another, and changed nothing."""
+    return any(one in run.output for one in _PUT_BACK)
+
+
+def _tail(run: Run) -> str:
+    failed = [step for step in run.steps() if step.status == "failed"]
+    return "%s: %s" % (failed[-1].name, failed[-1].error) if failed else run.output[-1500:]
