@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import resource
 import shutil
@@ -205,19 +206,20 @@ class Undo(Fault):
 
 
 def make_future_set(lab: Lab) -> None:
-    """Copy the newest set under the id of a time that is still to come: the clock went back after it was made."""
-    source = lab.site.sets()[-1]
+    """Copy the first set under the id of a time that is still to come: the clock went back after it was made."""
     target = lab.site.store / NAME / FUTURE
     if target.exists():
         return
-    shutil.copytree(source, target)
-    target.chmod(0o700)
+    shutil.copytree(lab.site.sets()[0], target)
     manifest = json.loads((target / "manifest.json").read_text())
-    manifest["id"] = FUTURE
-    for name in ("started", "finished"):
-        manifest[name] = "2099" + manifest[name][4:]
-    (target / "manifest.json").unlink()
+    manifest.update(id=FUTURE, **{name: "2099" + manifest[name][4:] for name in ("started", "finished")})
+    sums = (target / "SHA256SUMS").read_text().splitlines()
+    for name in ("manifest.json", "SHA256SUMS"):
+        (target / name).unlink()
     (target / "manifest.json").write_text(json.dumps(manifest))
+    digest = hashlib.sha256((target / "manifest.json").read_bytes()).hexdigest()
+    lines = [digest + line[64:] if line.endswith("  manifest.json") else line for line in sums]
+    (target / "SHA256SUMS").write_text("\n".join(lines) + "\n")
 
 
 def faketime() -> str:

@@ -47,6 +47,7 @@ class Trials:
         self.runs: list[Run] = []
         self._kept: list[str] = []
         self._before: set[str] = set()
+        self._sets_before: set[str] = set()
 
     def begin(self) -> None:
         """Start with a fresh lab."""
@@ -61,6 +62,7 @@ class Trials:
         """
         verdict = Verdict(point)
         self._before = set(watch.strays(self.lab))
+        self._sets_before = set(self.lab.set_ids())
         try:
             self._play(point, verdict)
             if plain_run and not verdict.violations:
@@ -112,7 +114,7 @@ class Trials:
             # What was under way on the host may come to its end; what waits for the controller does not.
             watch.settled(lambda: list(run.processes()), _SETTLE_SECONDS)
         found += self.sets.damage(lab)
-        if fault.point.what == "backup" or fault.others:
+        if watch.unfinished(lab) or set(lab.set_ids()) != self._sets_before:
             found += watch.visible(lab, finished=False)
         found += ["the second run: %s" % _tail(one) for one in fault.others if one.rc != 0 and not _is_refusal(one)]
         state, differences = watch.which(lab)

@@ -73,7 +73,7 @@ def _read(lab: Lab, path: Path) -> str:
         return "no manifest: %s" % error
     if manifest["id"] != path.name:
         return "its manifest is of %s" % manifest["id"]
-    listed = {line.split(maxsplit=1)[1] for line in (path / "SHA256SUMS").read_text().splitlines()}
+    listed = {line.split(maxsplit=1)[1] for line in (path / "SHA256SUMS").read_text().splitlines()} - {"manifest.json"}
     there = {str(one.relative_to(path)) for one in path.rglob("*") if one.is_file()} - {"manifest.json", "SHA256SUMS"}
     if there != listed:
         return "its files are not those listed: %s" % sorted(there ^ listed)
