@@ -140,3 +140,19 @@ def test_a_new_step_is_covered_and_every_boundary_comes_first() -> None:
     assert [Point.parse(str(point)) for point in points] == points
     assert every(seen, 1) == points
     assert every(seen, 2) != points
+
+
+def test_of_boundaries_between_which_nothing_happens_one_is_taken_and_another_seed_takes_another() -> None:
+    quiet = [Step("note %d" % number, "ansible.builtin.set_fact") for number in range(5)]
+    seen = {
+        "undo": [Step("Stop", "x.y.authentik_services"), *quiet, Step("Swap", "x.y.authentik_pg_restore"), *quiet[:1]]
+    }
+    taken = set()
+    for seed in range(20):
+        names = [point.step for point in every(seen, seed, each_name=False)]
+        assert len(names) == 3
+        assert names[0] == "Stop"
+        assert names[2] == "Say it"
+        taken.add(names[1])
+    assert len(taken) > 3, taken
+    assert len(every(seen, 1)) == 8

@@ -29,7 +29,7 @@ from tests.faults.harness.trial import Trials, Verdict
 _IN_NAMESPACE = "RECOVERY_FAULTS_NAMESPACE"
 #: Points between two plain runs.
 _CHAIN = 4
-_POINTS = 100
+_POINTS = 72
 
 
 def main() -> int:
@@ -98,7 +98,8 @@ def _lanes(arguments: argparse.Namespace, root: Path) -> tuple[list[Verdict], di
         kind, what = _next(told, lanes)
         if kind == "steps" and isinstance(what, tuple):
             steps, missing = what
-            chosen = choose(every(steps, arguments.seed, missing), arguments.points, arguments.seed)
+            points = every(steps, arguments.seed, missing, each_name=not arguments.points)
+            chosen = choose(points, arguments.points, arguments.seed)
             print("%d fault points in %d lanes" % (len(chosen), number), flush=True)
             for group in chains(chosen, _CHAIN):
                 work.put(group)

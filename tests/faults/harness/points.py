@@ -29,6 +29,16 @@ WITHIN: Mapping[str, Sequence[str]] = {
     "authentik_backup_set": ("fill-store",),
     "authentik_info": ("kill-server", "cut-postgresql"),
 }
+#: Actions that change nothing, neither on the host nor in the store: before and after them the world is the same.
+QUIET = (
+    "assert",
+    "debug",
+    "set_fact",
+    "include_tasks",
+    "import_tasks",
+    "validate_argument_spec",
+    "authentik_variables",
+)
 #: (run, action at whose beginning it waits) -> what is started beside it.
 BESIDE: Mapping[tuple[str, str], Sequence[str]] = {
     ("backup", "authentik_pg_dump"): ("second-backup", "second-restore"),
@@ -69,20 +79,34 @@ class Point:
         return cls(what, step, fault, float(delay or 0))
 
 
-def every(seen: Mapping[str, Sequence[Step]], seed: int, left_out: Iterable[str] = ()) -> list[Point]:
+def every(
+    seen: Mapping[str, Sequence[Step]], seed: int, left_out: Iterable[str] = (), each_name: bool = True
+) -> list[Point]:
     """Return all points of the runs that were seen.
 
     :param seen: run -> its steps, in order.
     :param left_out: faults that cannot be had on this machine.
+    :param each_name: False takes one of the boundaries between which a run does nothing.
     """
     points: list[Point] = []
     for what, steps in seen.items():
         there = [step for step in steps if step.status != "skipped"]
-        points += [Point(what, step.name, BOUNDARY) for step in there]
+        points += [Point(what, step.name, BOUNDARY) for step in _boundaries(what, there, seed, each_name)]
         if what != "undo":
             for step in there:
                 points += _of_step(what, step, there, seed)
     return [point for point in points if point.fault not in set(left_out)]
+
+
+def _boundaries(what: str, steps: Sequence[Step], seed: int, each_name: bool) -> list[Step]:
+    chosen: list[Step] = []
+    same: list[Step] = []
+    for step in steps:
+        same.append(step)
+        if each_name or step.short not in QUIET or step is steps[-1]:
+            chosen.append(random.Random("%d:%s:%s" % (seed, what, step.name)).choice(same))
+            same = []
+    return chosen
 
 
 def _of_step(what: str, step: Step, steps: Sequence[Step], seed: int) -> list[Point]:
@@ -109,8 +133,8 @@ def choose(points: Sequence[Point], number: int, seed: int) -> list[Point]:
     for point in points:
         by_fault.setdefault(point.fault, []).append(point)
     chosen = by_fault.pop(BOUNDARY, [])
-    if len(chosen) > number // 2:
-        chosen = chance.sample(chosen, number // 2)
+    if len(chosen) > number:
+        chosen = chance.sample(chosen, number)
     for group in by_fault.values():
         chance.shuffle(group)
     while len(chosen) < number and any(by_fault.values()):
