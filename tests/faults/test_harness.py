@@ -144,9 +144,8 @@ def test_a_new_step_is_covered_and_every_boundary_comes_first() -> None:
 
 def test_of_boundaries_between_which_nothing_happens_one_is_taken_and_another_seed_takes_another() -> None:
     quiet = [Step("note %d" % number, "ansible.builtin.set_fact") for number in range(5)]
-    seen = {
-        "undo": [Step("Stop", "x.y.authentik_services"), *quiet, Step("Swap", "x.y.authentik_pg_restore"), *quiet[:1]]
-    }
+    stop, swap = Step("Stop", "x.y.authentik_services"), Step("Swap", "x.y.authentik_pg_restore")
+    seen = {"undo": [stop, *quiet, swap, Step("Say it", "ansible.builtin.debug")]}
     taken = set()
     for seed in range(20):
         names = [point.step for point in every(seen, seed, each_name=False)]
