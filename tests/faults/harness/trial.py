@@ -125,26 +125,32 @@ class Trials:
             found.append("the instance is neither old nor new: %s" % differences)
         if state == "new" and not restores:
             found.append("a backup changed the instance")
+        beside = [restore_id(one) for one in fault.others if one.rc == 0 and restore_id(one)]
         if ended == "failed":
-            self._judge_failure(run, state, found)
+            self._judge_failure(run, state, beside, found)
         if ended == "succeeded" and fault.point.what == "restore" and state != "new":
             found.append("the restore says success, the instance is %s: %s" % (state, differences))
-        if state != "old" or fault.point.what == "undo" or _NOT_BACK in run.output:
+        if ended == "succeeded" and state == "new" and not fault.way_back():
+            self.begin()  # nobody saw the command, and nobody needs it
+        elif state != "old" or fault.point.what == "undo" or _NOT_BACK in run.output:
             self._go_back(fault, verdict)
 
-    def _judge_failure(self, run: Run, state: str, found: list[str]) -> None:
-        """A run that failed by itself either put everything back, or says that it did not and how to."""
+    def _judge_failure(self, run: Run, state: str, beside: Sequence[str], found: list[str]) -> None:
+        """A run that failed by itself either put everything back, or says that it did not and how to.
+
+        :param beside: ids of restores that were finished meanwhile.
+        """
         text = run.output
         if _NOT_BACK in text:
             return
         self._kept += _KEPT_AS.findall(text)
         if run.way_back() and not any(one in text for one in _PUT_BACK):
             found.append(
-                "the run failed after changes began and does not say where that leaves the instance: %s" % _tail(run)
+                "it failed after changes began and does not say where that leaves the instance: %s" % _tail(run)
             )
-        if any(one in text for one in _PUT_BACK) and state != "old":
+        if any(one in text for one in _PUT_BACK) and state != ("new" if beside else "old"):
             found.append("the run says that everything is as before, the instance is %s" % state)
-        found += ["left after a run that put everything back: %s" % one for one in self._strays([])]
+        found += ["left after a run that put everything back: %s" % one for one in self._strays(beside)]
         found += watch.busy(self.lab, self.runs[-1:])
 
     def _go_back(self, fault: Fault, verdict: Verdict) -> None:
