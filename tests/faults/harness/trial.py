@@ -145,9 +145,7 @@ class Trials:
             return
         self._kept += _KEPT_AS.findall(text)
         if run.way_back() and not any(one in text for one in _PUT_BACK):
-            found.append(
-                "it failed after changes began and does not say where that leaves the instance: %s" % _tail(run)
-            )
+            found.append("it failed after changes began and does not say what became of them: %s" % _tail(run))
         if any(one in text for one in _PUT_BACK) and state != ("new" if beside else "old"):
             found.append("the run says that everything is as before, the instance is %s" % state)
         found += ["left after a run that put everything back: %s" % one for one in self._strays(beside)]
