@@ -101,9 +101,10 @@ class Lab:
 
     def state(self) -> State:
         """Return what the live instance holds."""
-        # Folders of the configuration are the host's own: their times are nobody's concern.
-        etc = files_oracle.read_files([self.instance.root / "etc"])
-        return State(self.instance.picture(), {path: of for path, of in etc.items() if not Path(path).is_dir()})
+        # Folders of the configuration are the host's own, and copies that are kept are looked for elsewhere (strays).
+        etc = files_oracle.read_files([self.instance.root / "etc"]).items()
+        files = {path: of for path, of in etc if not Path(path).is_dir() and ".before-" not in path}
+        return State(self.instance.picture(), files)
 
     def divide(self) -> None:
         """Call the present content and the present store ``new`` and make other content, ``old``."""

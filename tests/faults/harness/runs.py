@@ -14,6 +14,7 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -152,8 +153,10 @@ class Run:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill()
-            self._copier.wait()
             raise Stuck("the run did not end within %d s; its last step: %s" % (seconds, self.steps()[-1:])) from None
+        except BaseException:
+            self.kill()
+            raise
         with contextlib.suppress(subprocess.TimeoutExpired):
             # What the run left running may hold the screen open.
             self._copier.wait(2)
@@ -228,5 +231,6 @@ def _copy_screen(read: int, target: Path) -> subprocess.Popen[bytes]:
 
 
 def end_with_parent() -> None:
-    """Have the kernel end this process when the one that started it dies."""
+    """Have the kernel end this process when the one that started it dies; what it has begun is ended too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
