@@ -139,11 +139,17 @@ def strays(lab: Lab, kept: Iterable[str] = ()) -> list[str]:
     environment = lab.instance.root / "etc/default"
     known = ["authentik", *["authentik.before-" + one for one in kept]]
     found += ["left beside the live ones: %s" % path for path in environment.iterdir() if path.name not in known]
-    found += ["work folder: %s" % path for path in _entries(lab.work) if path.name not in kept]
+    found += ["work folder: %s" % path for path in _entries(lab.work) if path.name not in kept and not _is_record(path)]
     found += ["spool: %s" % path for path in _entries(lab.spools)]
     controller = lab.site.controller.work
     found += ["controller: %s" % path for path in controller.glob("local_tmp/authentik_recovery-*")]
     return found
+
+
+def _is_record(folder: Path) -> bool:
+    """Whether nothing but the record of a restore is in a folder: how it ended is written down, and stays."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return "restore.json" in names and names <= {"restore.json", "manifest.json"}
 
 
 def busy(lab: Lab, runs: Iterable[Run]) -> list[str]:
