@@ -23,8 +23,8 @@ POINTS = (
     "backup:Save the database:kill-playbook",
     "backup:Save the directories:kill-module@0.01",
     "backup:Publish the set:kill-playbook",
-    "restore:Database: prepare:kill-server@0.50",
-    "restore:Prepare every component:kill-playbook",
+    "backup:Save the database:kill-tool@0.01",
+    "restore:Database: prepare:lose-server@1.00",
     "restore:Directories: swap:kill-playbook",
 )
 

@@ -17,6 +17,7 @@ from tests.faults.harness.runs import TOOLS, Process, Run
 from tests.support.site import NAME
 
 FUTURE = "20991231T235959Z-ffff"
+_NO_DISKS = "a disk that can be full is a small tmpfs, which only root can mount; limit-files needs none"
 #: Where Debian's package ``faketime`` has it, and others have theirs.
 _FAKETIME = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib*/faketime/libfaketime.so.1")
 #: Less than a chunk, more than what Ansible itself and this harness write.
@@ -140,6 +141,8 @@ class Fault:
         """Leave no space on a disk until the run has ended."""
         if not self.within():
             raise Missed("the step was over")
+        if not self.lab.disks.real:
+            raise Missed(_NO_DISKS)
         self.lab.disks.fill(disk)
 
     def limit_files(self) -> None:
