@@ -237,12 +237,9 @@ def clock_of_yesterday() -> dict[str, str]:
     return {"LD_PRELOAD": library, "FAKETIME": "-1d", "FAKETIME_DONT_FAKE_MONOTONIC": "1"} if library else {}
 
 
-def left_out(lab_disks_are_real: bool) -> dict[str, str]:
-    """Return the faults that cannot be had here, and why."""
-    found = {}
-    if not lab_disks_are_real:
-        for name in ("fill-host", "fill-store", "fill-database"):
-            found[name] = (
-                "full disks are small tmpfs here, which only root can mount; limit-files is there all the same"
-            )
+def left_out(real_disks: bool) -> dict[str, str]:
+    """Return the faults that cannot be had here, or not in full, and why."""
+    found = {} if real_disks else dict.fromkeys(("fill-host", "fill-store", "fill-database"), _NO_DISKS)
+    if not faketime():
+        found["clock-back, the run in the past"] = "libfaketime is not installed; the store holds a set of the future"
     return found
