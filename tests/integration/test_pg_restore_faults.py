@@ -102,6 +102,40 @@ def test_a_dump_that_was_stored_truncated_is_found_by_decoding_it(
     assert filled.psql(COUNT) == "60"
 
 
+def test_damage_behind_what_pg_restore_reads_is_found_by_the_compression(filled: Database, tmp_path: Path) -> None:
+    """With fewer entries in its table of contents pg_restore ends early, and nobody would ask for zstd's checksum."""
+    noise = "INSERT INTO public.noise SELECT encode(sha256(n::text::bytea), 'hex') FROM generate_series(1, 100000) n"
+    filled.psql("CREATE TABLE public.noise (x text); ALTER TABLE public.noise OWNER TO authentik; " + noise)
+    folder = make_set(tmp_path / "set", filled)
+    artifact = artifact_of(folder)
+    assert artifact.suffix == ".zst", "the servers of the tests have no zstd of their own"
+    plain = subprocess.run(["zstd", "-dc", artifact], check=True, capture_output=True).stdout
+    artifact.chmod(0o600)
+    artifact.write_bytes(
+        subprocess.run(["zstd", "-c"], input=with_entries(plain, 3), check=True, capture_output=True).stdout
+    )
+    write_manifest(folder, read_manifest(folder)["components"]["postgresql"])
+    assert "zstd" not in restore(filled, "check", folder).get("msg", ""), "the compression is right so far"
+    flip(artifact, 1 - 1 / artifact.stat().st_size)
+    write_manifest(folder, read_manifest(folder)["components"]["postgresql"])
+    result = restore(filled, "check", folder)
+    assert result["error"] == "IntegrityError", result
+    assert "zstd" in result["msg"]
+
+
+def with_entries(dump: bytes, entries: int) -> bytes:
+    """Change the number of entries in the head of a dump of the custom format."""
+    size = dump[8]
+    assert dump[:5] == b"PGDMP"
+    position = 11
+    position += 1 if dump[6] >= 15 else size + 1  # how it is compressed
+    position += 7 * (size + 1)  # when it was made
+    for _text in range(3):
+        length = int.from_bytes(dump[position + 1 : position + 1 + size], "little")
+        position += size + 1 + length
+    return dump[: position + 1] + entries.to_bytes(size, "little") + dump[position + 1 + size :]
+
+
 @pytest.mark.parametrize("recorded", [False, True])
 @pytest.mark.parametrize("damage", ["flipped", "cut"])
 def test_damaged_roles_are_found_although_a_restore_does_not_load_them(

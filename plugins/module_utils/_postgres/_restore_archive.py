@@ -178,12 +178,20 @@ class Archive:
         pg_restore = self._tools.path("pg_restore")
         command = self._connection.command([pg_restore, "-f", "/dev/null"], login=False)
         try:
-            if rows is None or not rows.lines:
-                self._pass_on([*self._before, command])
-                return
-            with _archive_rows.Beside(self._before, pg_restore, self._connection, rows) as beside:
-                self._pass_on([*self._before, command], beside.feed)
-                beside.finish()
+            with contextlib.ExitStack() as stack:
+                also, finish = [], []
+                if self._before:
+                    # Once pg_restore needs no more, the one before it ends too, and its last checksum is not read.
+                    whole = stack.enter_context(_process.Pipeline(self._before, stdin=True, stdout=False))
+                    also.append(_until_it_breaks(whole.stdin))
+                    finish.append(whole.finish)
+                if rows is not None and rows.lines:
+                    beside = _archive_rows.Beside(self._before, pg_restore, self._connection, rows)
+                    also.append(stack.enter_context(beside).feed)
+                    finish.append(beside.finish)
+                self._pass_on([*self._before, command], also)
+                for end in finish:
+                    end()
         except ToolError as exc:
             raise IntegrityError(
                 "%s cannot be decoded although its checksum is right: %s" % (self.path, exc.cause), hint=_DAMAGED
@@ -273,13 +281,23 @@ class Archive:
             )
         return listing
 
-    def _pass_on(self, commands: list[_process.Command], also: Callable[[bytes], None] | None = None) -> None:
+    def _pass_on(self, commands: list[_process.Command], also: Sequence[Callable[[bytes], None]] = ()) -> None:
+        """Give all of the archive to programs.
+
+        :param also: who gets every block besides, also those that the programs need no more.
+        """
+        reads = True
         with _process.Pipeline(commands, stdin=True, stdout=False) as pipeline:
-            with contextlib.suppress(BrokenPipeError):
-                for data in self._blocks():
-                    pipeline.stdin.write(data)
-                    if also is not None:
-                        also(data)
+            for data in self._blocks():
+                try:
+                    if reads:
+                        pipeline.stdin.write(data)
+                except BrokenPipeError:
+                    reads = False
+                for feed in also:
+                    feed(data)
+                if not reads and not also:
+                    break
             ended = pipeline.finish(check=False)
         if ended[-1].status == 0 and all(done.status == 0 for done in ended[len(self._before) :]):
             return  # what came before it may have been told that its reader needs no more
@@ -292,6 +310,16 @@ class Archive:
         """A wrong checksum says more than what a program made of the altered bytes: it is raised here."""
         for _data in self._blocks():
             pass
+
+
+def _until_it_breaks(pipe: IO[bytes]) -> Callable[[bytes], None]:
+    """Return what writes to a program until that reads no more: its exit status tells why."""
+
+    def feed(data: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            pipe.write(data)
+
+    return feed
 
 
 class _Collector:
