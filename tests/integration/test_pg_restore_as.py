@@ -124,7 +124,7 @@ def test_a_set_of_any_version_can_be_looked_at(filled: Database, tmp_path: Path)
 def test_a_prepared_restore_keeps_its_copy(filled: Database, tmp_path: Path) -> None:
     folder = make_set(tmp_path / "set", filled)
     assert not restore(filled, "prepare", folder).get("failed")
-    later = {"restore_id": "20261124T130000Z-0a1b", "restore_as": LOOK}
+    later: dict[str, Any] = {"restore_id": "20261124T130000Z-0a1b", "restore_as": LOOK}
     assert not restore(filled, "prepare", folder, **later).get("failed")
     assert not restore(filled, "swap", folder).get("failed"), "its copy was taken away"
 
@@ -156,6 +156,6 @@ def test_what_a_killed_one_leaves_is_cleared_by_the_next_restore(
         module.wait()
     wait_for(lambda: not connected(server, LOAD))
     assert server.databases() == ["authentik", LOAD]
-    later = {"restore_id": "20261124T130000Z-0a1b", "restore_as": again}
+    later: dict[str, Any] = {"restore_id": "20261124T130000Z-0a1b", "restore_as": again}
     assert not restore(filled, "prepare", folder, **later).get("failed")
     assert server.databases() == sorted(["authentik", again or "authentik_new_20261124t130000z_0a1b"])

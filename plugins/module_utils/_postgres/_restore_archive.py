@@ -179,7 +179,8 @@ class Archive:
         command = self._connection.command([pg_restore, "-f", "/dev/null"], login=False)
         try:
             with contextlib.ExitStack() as stack:
-                also, finish = [], []
+                also: list[Callable[[bytes], None]] = []
+                finish: list[Callable[[], object]] = []
                 if self._before:
                     # Once pg_restore needs no more, the one before it ends too, and its last checksum is not read.
                     whole = stack.enter_context(_process.Pipeline(self._before, stdin=True, stdout=False))
