@@ -345,6 +345,12 @@ left:
   type: list
   elements: str
   sample: []
+present:
+  description: The databases to be replaced that exist on the server.
+  returned: O(step=check) and check mode
+  type: list
+  elements: str
+  sample: ["authentik"]
 cut_over_seconds:
   description: How long nobody could connect to the live name.
   returned: O(step=swap) and O(step=undo), not in check mode

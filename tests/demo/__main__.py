@@ -67,8 +67,11 @@ def _run(instance: Instance, ansible: Ansible, store: Path, keep: bool) -> int:
     _times("restore", restore)
     sets = sorted(path.parent for path in store.glob("%s/*/manifest.json" % NAME))
     for path in sets:
-        size = sum(artifact["size"] for artifact in json.loads((path / "manifest.json").read_text())["artifacts"])
-        _say("the set: %s (%.1f MB)%s" % (path, size / 1e6, "" if keep else ", removed now; keep it with --keep DIR"))
+        manifest = json.loads((path / "manifest.json").read_text())
+        size = sum(artifact["size"] for artifact in manifest["artifacts"])
+        what = "what the disaster had left, saved before the restore" if "purpose" in manifest else "the set"
+        _say("%s: %s (%.1f MB)" % (what, path, size / 1e6))
+    _say("kept" if keep else "removed now; keep them with --keep DIR")
     return 1 if problems else 0
 
 

@@ -152,6 +152,8 @@ def test_list_shows_sets_and_what_is_none(site: Site, before: Picture) -> None:
     ):
         assert part in said
     found = json.loads(file.read_text())
-    assert [one["id"] for one in found[NAME]["sets"]] == [good]
+    # The restores saved what they replaced.
+    assert [one["id"] for one in found[NAME]["sets"] if one["purpose"] == "backup"] == [good]
+    assert {one["purpose"] for one in found[NAME]["sets"] if one["id"] != good} == {"safety"}
     assert [one["name"] for one in found[NAME]["problems"]] == ["20260101T000000Z-0000"]
     (site.store / NAME / "20260101T000000Z-0000").rmdir()

@@ -45,7 +45,34 @@ def test_the_plan_names_variables_and_sets_that_were_passed_over() -> None:
     )
     assert plan == [
         "set: 20261122T031500Z-7f3a is the latest; newer, and not usable: 20261123T000000Z-0000",
+        "safety set: certs",
+        "safety set: 2.0 MB are free in the store",
         "config: left as it is, since authentik_overwrite_config is false",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({"authentik_safety_set": "false"}, ["safety set: none is made, as authentik_safety_set says"]),
+        ({"authentik_rebuild": True}, ["safety set: none is made, since the project is made anew"]),
+        ({"restore_safety": {"components": [], "plan": ["safety set: none"]}}, ["safety set: none"]),
+    ],
+)
+def test_the_plan_says_why_no_safety_set_is_made(known: dict[str, Any], expected: list[str]) -> None:
+    assert said("__restore_safety_plan", **known) == expected
+
+
+def test_the_plan_says_that_a_set_is_a_safety_set_and_which_ones_latest_passed_over() -> None:
+    (one,) = CHOSEN["sets"]
+    later = {"id": "20261124T120001Z-0000"}
+    assert said("__restore_passed_over", restore_set={**CHOSEN, "safety_sets": [later]}) == [
+        "set: 20261122T031500Z-7f3a is the latest backup; newer, and passed over since restores replaced what they "
+        "hold: 20261124T120001Z-0000"
+    ]
+    safety = {**CHOSEN, "sets": [{**one, "restore_id": "20261124T120000Z-0a1b"}], "safety_sets": []}
+    assert said("__restore_passed_over", restore_set=safety) == [
+        "set: 20261122T031500Z-7f3a is a safety set, of the state before the restore 20261124T120000Z-0a1b"
     ]
 
 

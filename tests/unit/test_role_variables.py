@@ -106,7 +106,7 @@ BECOMES: dict[str, dict[str, tuple[Any, list[str]]]] = {
         "authentik_postgresql_migration_timeout": (7, ["pg_restore.migration_timeout"]),
         "authentik_postgresql_restore_as": ("look", ["pg_restore.restore_as"]),
         "authentik_version_policy": ("ladder", ["pg_restore.version_policy"]),
-        "authentik_redis_databases": ([3], ["redis_restore.redis_databases"]),
+        "authentik_redis_databases": ([3], ["redis_restore.redis_databases", "safety_info.redis_databases"]),
         "authentik_work_dir": ("/srv/work", ["redis_restore.work_dir", "config_restore.work_dir"]),
         "authentik_restore_paths": ({"media": "/m"}, ["static_restore.paths"]),
     },
@@ -130,6 +130,11 @@ LEARNT: dict[str, dict[str, Any]] = {
         "restore_info": {"postgresql": {}, "secret_key_set": True, "version": None,
                          "units": [{"name": "authentik-server.service", "active": True}]},
         "restore_compose": {"started": ["db"]},
+        "restore_safety": {
+            "components": ["certs"], "plan": ["safety set: certs"], "postgresql": {"method": "dump"},
+            "static": {"components": ["certs"], "directories": {"certs": "/c"}, "extra_paths": {}},
+        },
+        "restore_safety_store": {"free_bytes": 2000000},
         "restore_id": "20261124T120000Z-0a1b",
         "restore_step": "check",
     },
@@ -262,12 +267,13 @@ def test_every_module_gets_the_options_of_the_instance_the_stream_and_the_store(
         ("backup", ["redis", "config"], {"redis_snapshot": None, "config": None}),
         ("backup", ["postgresql"], {"pg_dump": None}),
         ("backup", "certs,redis", {"static_dirs": ["certs"], "redis_snapshot": None}),
-        ("restore", [], {"pg_restore": None, "static_restore": ["certs", "media"], "redis_restore": None}),
-        ("restore", ["certs"], {"static_restore": ["certs"]}),
-        ("restore", ["redis"], {"redis_restore": None}),
-        ("restore", ["postgresql"], {"pg_restore": None}),
+        ("restore", [], {"pg_restore": None, "static_restore": ["certs", "media"], "redis_restore": None,
+                         "safety_info": ["certs", "media", "postgresql", "redis"]}),
+        ("restore", ["certs"], {"static_restore": ["certs"], "safety_info": ["certs"]}),
+        ("restore", ["redis"], {"redis_restore": None, "safety_info": ["redis"]}),
+        ("restore", ["postgresql"], {"pg_restore": None, "safety_info": ["postgresql"]}),
     ],
-)
+)  # fmt: skip
 def test_components_choose_the_modules(role: str, given: list[str] | str, expected: dict[str, Any]) -> None:
     always = {"info", "services", "backup_set", "backup_set_info", "config_restore", "compose_restore", "compose_up"}
     made = calls(role, authentik_components=given)
@@ -283,7 +289,7 @@ def test_the_sets_version_does_not_stand_in_for_the_installed_one_where_both_are
     given = {
         module: options["authentik_version"]
         for module, options in calls("restore", **known)
-        if module != "backup_set_info"
+        if module not in ("backup_set", "backup_set_info")
     }
     assert given["static_restore"] == given["redis_restore"] == "2025.8.4"
     assert given["pg_restore"] == ""

@@ -61,7 +61,7 @@ def check(request: Request, databases: Sequence[SetDatabase], source: Any) -> di
 
     :param source: ``source.artifact(path)`` is a context manager that gives a reader.
     :returns: ``plan`` and ``warnings`` (sentences), ``databases`` (what was read), ``revival`` (what the restore brings
-        back to life: see ``_revival_read``).
+        back to life: see ``_revival_read``), ``present`` (live ones that exist).
     :raises IntegrityError: when an artifact is not whole; StateError: with everything else that forbids the restore.
     """
     findings, read, apart = _restore_check.Findings(), [], request.restore_as is not None
@@ -91,7 +91,9 @@ def check(request: Request, databases: Sequence[SetDatabase], source: Any) -> di
         _restore_check.judge_contents(server, database, contents, granted, request.skip_privileges, findings)
         read.append(_measured(database, archive.size, started, tool="pg_restore " + tools.version))
     findings.stop()
-    return {"plan": findings.plan, "warnings": findings.warnings, "databases": read, "revival": revival}
+    present = [database.target for database in databases if database.target in server.databases]
+    result = {"plan": findings.plan, "warnings": findings.warnings, "databases": read}
+    return dict(result, revival=revival, present=present)
 
 
 def prepare(request: Request, databases: Sequence[SetDatabase], source: Any) -> dict[str, Any]:
