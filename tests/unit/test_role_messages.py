@@ -46,7 +46,7 @@ def test_the_plan_names_variables_and_sets_that_were_passed_over() -> None:
     assert plan == [
         "set: 20261122T031500Z-7f3a is the latest; newer, and not usable: 20261123T000000Z-0000",
         "safety set: certs",
-        "safety set: 2.0 MB are free in the store",
+        "safety set: 1.9 MiB are free in the store",
         "config: left as it is, since authentik_overwrite_config is false",
     ]
 
