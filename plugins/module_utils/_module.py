@@ -114,7 +114,7 @@ IMAGES_SPEC: dict[str, Any] = {
     },
 }
 
-_BACKUP_SET = {
+BACKUP_SET: dict[str, Any] = {
     "type": "dict",
     "options": {
         "store": {"type": "path", "required": True},
@@ -123,7 +123,7 @@ _BACKUP_SET = {
     },
 }
 _STREAM: dict[str, Any] = {
-    "backup_set": _BACKUP_SET,
+    "backup_set": BACKUP_SET,
     "chunk_size": {"type": "str", "default": "64M"},
     "window": {"type": "int", "default": 4},
     "spool_dir": {"type": "path", "default": "/var/tmp"},
@@ -207,10 +207,10 @@ class Context:
             raise InputError("Exactly one of src and backup_set has to be given")
         if given is not None:
             return _manifest.validate(given)
-        text = _read_of(src, _manifest.MANIFEST_NAME)
+        text = read_of(src, _manifest.MANIFEST_NAME)
         manifest = _manifest.load(text)
         if os.path.lexists(os.path.join(src, _manifest.SUMS_NAME)):
-            _manifest.check_sums(src, text, manifest["artifacts"], _read_of(src, _manifest.SUMS_NAME))
+            _manifest.check_sums(src, text, manifest["artifacts"], read_of(src, _manifest.SUMS_NAME))
         return manifest
 
 
@@ -265,7 +265,11 @@ def _without_secrets(params: dict[str, Any], spec: dict[str, Any]) -> dict[str, 
     }
 
 
-def _read_of(src: str, name: str) -> bytes:
+def read_of(src: str, name: str) -> bytes:
+    """Return the content of a file of a set.
+
+    :raises IntegrityError: it is not there, or cannot be read.
+    """
     path = os.path.join(src, name)
     try:
         with open(path, "rb") as stream:

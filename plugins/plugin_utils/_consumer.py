@@ -29,16 +29,16 @@ class ConsumerAction(StreamingAction):
         backup_set = where.store.get(where.set_id, recheck=not reads)
         arguments["manifest"] = backup_set.manifest
         if not reads:
-            return _without_echo(self._execute_module(module_args=arguments, task_vars=task_vars))
+            return without_echo(self._execute_module(module_args=arguments, task_vars=task_vars))
 
         def make_pump(remote: t.Any, folder: str, options: t.Any, progress: t.Any) -> Sender:
             source = where.store.source(backup_set)
             return Sender(remote, source, folder, options.chunk_size, options.window, progress)
 
-        return _without_echo(self.transfer(arguments, task_vars, make_pump, lambda: None))
+        return without_echo(self.transfer(arguments, task_vars, make_pump, lambda: None))
 
 
-def _without_echo(result: dict[str, t.Any]) -> dict[str, t.Any]:
+def without_echo(result: dict[str, t.Any]) -> dict[str, t.Any]:
     """Return the result without the manifest that the module was given: it may be megabytes."""
     result.get("invocation", {}).get("module_args", {}).pop("manifest", None)
     return result

@@ -107,7 +107,7 @@ def test_restore_brings_back_everything_also_the_configuration(site: Site, befor
     assert differences(before, site.instance.picture()) == []
     assert (site.instance.root / "etc/authentik/config.yml").read_text() == configuration
     assert (site.instance.root / "etc/authentik/secret_key").read_text() == SECRET_KEY
-    assert "authentik_restore_step=undo" in shown(run)
+    assert "ansible-playbook authentik_ops.recovery.rollback" in shown(run)
 
 
 def test_undo_goes_back_to_what_was_there_before(site: Site, before: Picture) -> None:
@@ -120,7 +120,7 @@ def test_undo_goes_back_to_what_was_there_before(site: Site, before: Picture) ->
     assert "authentik_restore_id=" + RESTORE_ID in begun
     media = site.instance.folders[0]
     (media / "public" / "uploaded.svg").write_text("since the restore")
-    undone = site.run("restore", restore_step="undo", restore_id=RESTORE_ID)
+    undone = site.run("rollback", restore_id=RESTORE_ID)
     assert undone.ok, undone.output
     kept = media.with_name(media.name + ".undone-" + RESTORE_ID)
     assert str(kept) in shown(undone)
@@ -128,7 +128,7 @@ def test_undo_goes_back_to_what_was_there_before(site: Site, before: Picture) ->
     assert (kept / "public" / "uploaded.svg").read_text() == "since the restore"
     shutil.rmtree(kept)
     assert differences(changed, site.instance.picture()) == []
-    again = site.run("restore", restore_step="undo", restore_id=RESTORE_ID)
+    again = site.run("rollback", restore_id=RESTORE_ID)
     assert again.ok, again.output
     assert differences(changed, site.instance.picture()) == []
 

@@ -53,7 +53,7 @@ def test_what_could_not_be_put_back_is_said_and_undo_finishes_it(site: Site, liv
     said = run.failures[-1].result["msg"]
     assert "NOT everything could be put back" in said
     assert "authentik_restore_id=" + RESTORE_ID in said
-    undone = site.run("restore", restore_step="undo", restore_id=RESTORE_ID)
+    undone = site.run("rollback")
     assert undone.ok, undone.output
     assert differences(live, site.instance.picture()) == []
     assert site.leftovers() == []

@@ -52,8 +52,6 @@ def damaged(site: Site, before: Picture) -> Iterator[Path]:
         ({"instance": "nobody"}, "There is no backup set of instance nobody"),
         ({"components": ["data"]}, "holds no data"),
         ({"components": "media, data"}, "holds no data"),
-        ({"restore_step": "sideways"}, "sideways"),
-        ({"restore_step": "undo"}, "authentik_restore_id"),
         ({"restore_id": "../x"}, "'../x' is not the id of a restore"),
         ({"instnace": "nobody"}, "authentik_instnace (is it authentik_instance?)"),
     ],

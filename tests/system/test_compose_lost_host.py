@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.system
 
 ANOTHER = "an0ther 'pa$$word' \\ with #"
-UNDO = re.compile(r"-e authentik_restore_id=(\S+)\s+-e authentik_backup_id=(\S+)")
+ROLLBACK = re.compile(r"authentik_ops\.recovery\.rollback .*-e authentik_restore_id=(\S+)")
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +63,14 @@ def lost(site: Site, before: dict[str, list[str]]) -> list[str]:
 
 
 def everything(site: Site) -> list[str]:
-    """Containers, volumes, networks, folders, and what modules left on the host."""
+    """Containers, volumes, networks, folders, and what modules left on the host but the records of past restores."""
     work = site.compose.engine.folder / "work"
-    return sorted([*site.compose.leftovers(), *(str(path) for path in work.rglob("*")), *site.leftovers()])
+    past: set[Path] = set()
+    for record in work.glob("*/restore.json"):
+        if json.loads(record.read_text())["state"] in ("put_back", "undone"):
+            past.update((record, record.with_name("manifest.json"), record.parent))
+    kept = [str(path) for path in work.rglob("*") if path not in past]
+    return sorted([*site.compose.leftovers(), *kept, *site.leftovers()])
 
 
 def told(run: Run) -> str:
@@ -73,12 +79,11 @@ def told(run: Run) -> str:
     return "\n".join("\n".join(text) if isinstance(text, list) else str(text) for text in said)
 
 
-def undo(site: Site, run: Run, **variables: Any) -> Run:
+def undo(site: Site, run: Run) -> Run:
     """Do what a restore's last line tells."""
-    found = UNDO.findall(told(run))
+    found = ROLLBACK.findall(told(run))
     assert found, run.output
-    named = dict(zip(("restore_id", "backup_id"), found[-1], strict=True))
-    return site.run("restore", rebuild=True, restore_step="undo", **named, **variables)
+    return site.run("rollback", restore_id=found[-1])
 
 
 def test_a_database_that_was_stopped_is_started_for_a_restore(site: Site, before: dict[str, list[str]]) -> None:
@@ -161,6 +166,6 @@ def test_the_folder_of_a_rebuilt_project_is_enough_for_its_operator(site: Site, 
     # A backup of what was made needs nothing.
     saved = site.run("backup", instance="other")
     assert saved.ok, saved.output
-    gone = undo(site, run, **given)
+    gone = undo(site, run)
     assert gone.ok, gone.output
     assert everything(site) == lost

@@ -25,9 +25,9 @@ def said(name: str, **known: Any) -> Any:
 @pytest.mark.parametrize(
     ("sources", "typed"),
     [
-        (["/etc/ansible/inv.yml"], "restore -i /etc/ansible/inv.yml --limit sso"),
-        (["/srv/my hosts", "db,"], "restore -i '/srv/my hosts' -i db, --limit sso"),
-        (constants.config.get_config_value("DEFAULT_HOST_LIST"), "restore --limit sso"),
+        (["/etc/ansible/inv.yml"], "rollback -i /etc/ansible/inv.yml --limit sso"),
+        (["/srv/my hosts", "db,"], "rollback -i '/srv/my hosts' -i db, --limit sso"),
+        (constants.config.get_config_value("DEFAULT_HOST_LIST"), "rollback --limit sso"),
     ],
 )
 def test_the_way_back_names_the_inventory_that_was_given(sources: list[str], typed: str) -> None:

@@ -60,7 +60,7 @@ def test_a_rebuild_goes_where_it_is_told(
         (config, *_more) = [options for module, options in made if module == "config_restore"]
         assert (config["directory"], config["environment"]) == (directory, environment)
         for module, options in made:
-            if module not in ("backup_set", "backup_set_info"):
+            if module not in ("backup_set", "backup_set_info", "restore_record", "restore_record_info"):
                 found = [options.get("compose_project_" + key) for key in ("directory", "name")]
                 assert [*found, options["deployment"]] == [directory, name, "compose"], module
                 # Files can only be named when they have been laid down.

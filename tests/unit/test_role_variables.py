@@ -21,7 +21,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._module imp
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECK = "authentik_ops.recovery.authentik_variables"
-ROLES = ("authentik", "backup", "list", "restore")
+ROLES = ("authentik", "backup", "list", "restore", "rollback")
 
 
 def documented(role: str) -> dict[str, Any]:
@@ -276,6 +276,7 @@ def test_every_module_gets_the_options_of_the_instance_the_stream_and_the_store(
 )  # fmt: skip
 def test_components_choose_the_modules(role: str, given: list[str] | str, expected: dict[str, Any]) -> None:
     always = {"info", "services", "backup_set", "backup_set_info", "config_restore", "compose_restore", "compose_up"}
+    always |= {"restore_record", "restore_record_info"}
     made = calls(role, authentik_components=given)
     assert {module: options.get("components") for module, options in made if module not in always} == expected
 
@@ -289,7 +290,7 @@ def test_the_sets_version_does_not_stand_in_for_the_installed_one_where_both_are
     given = {
         module: options["authentik_version"]
         for module, options in calls("restore", **known)
-        if module not in ("backup_set", "backup_set_info")
+        if module not in ("backup_set", "backup_set_info", "restore_record", "restore_record_info")
     }
     assert given["static_restore"] == given["redis_restore"] == "2025.8.4"
     assert given["pg_restore"] == ""
@@ -342,7 +343,7 @@ def test_list_shows_one_instance_when_told_to() -> None:
 
 
 def test_playbooks_run_where_they_are_told_to() -> None:
-    for name in ("backup", "restore"):
+    for name in ("backup", "restore", "rollback"):
         plays = yaml.safe_load((ROOT / "playbooks" / (name + ".yml")).read_text())
         assert plays[1]["hosts"] == "{{ authentik_hosts | default('authentik') }}"
         assert plays[1]["roles"] == [{"role": "authentik_ops.recovery." + name}]

@@ -1,0 +1,179 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Keep the record of a restore."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: authentik_restore_record
+short_description: Keep the record of a restore on the host
+version_added: "1.0.0"
+author:
+  - The authentik_ops.recovery contributors (@authentik-ops)
+description:
+  - Writes down which restore changes the instance, before it changes anything, and how far it came. A rollback finds in
+    it all that it has to know, also when the store is lost.
+  - The record is C(<work_dir>/<restore_id>/restore.json), for its owner only. It holds no secrets. The manifest of the
+    set is kept beside it.
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: partial
+    details:
+      - A restore begins once. Completing its record with the same again changes nothing.
+extends_documentation_fragment:
+  - authentik_ops.recovery.attributes
+options:
+  restore_id:
+    description:
+      - Names the restore, in the form of a set's id.
+    type: str
+    required: true
+  work_dir:
+    description:
+      - Folder on the host in which records and kept content lie.
+      - V(/var/lib/authentik-recovery) for root, else V(~/.local/state/authentik-recovery).
+    type: path
+  backup_set:
+    description:
+      - The published set that is restored. Given, the restore begins, and its id has to be one that no other restore
+        has that could still be undone. Left out, the record is completed.
+    type: dict
+    suboptions:
+      store:
+        description: Folder on the controller that holds all backup sets.
+        type: path
+        required: true
+      instance:
+        description: Name of the instance.
+        type: str
+        required: true
+      id:
+        description: Id of the set.
+        type: str
+        required: true
+  manifest:
+    description:
+      - Set by the action plugin of the same name. Do not use it in a playbook.
+    type: dict
+  instance:
+    description:
+      - Name of the instance that is restored into. Required with O(backup_set).
+    type: str
+  deployment:
+    description:
+      - How the instance runs.
+    type: str
+    choices: [host, compose]
+    default: host
+  components:
+    description:
+      - The components that are restored.
+    type: list
+    elements: str
+    default: []
+  undo:
+    description:
+      - What an undo has to be told again, such as C(rebuild). No secrets.
+    type: dict
+    default: {}
+  databases:
+    description:
+      - Live names of the databases that are restored. What is recorded stays when not given.
+    type: list
+    elements: str
+  directories:
+    description:
+      - Live paths of the directories that are restored. What is recorded stays when not given.
+    type: list
+    elements: path
+  state:
+    description:
+      - How far the restore has come. A restore begins as V(running).
+      - V(put_back) is one that failed and left everything as it was, V(failed) one of which not everything could be put
+        back, V(undone) one that was finished and then rolled back, V(cleaned) one whose kept copies are removed.
+    type: str
+    choices: [running, done, put_back, failed, undone, cleaned]
+"""
+
+EXAMPLES = r"""
+- name: Write down what begins
+  authentik_ops.recovery.authentik_restore_record:
+    restore_id: 20261123T090000Z-11aa
+    backup_set:
+      store: /srv/backups
+      instance: sso
+      id: 20261122T031500Z-7f3a
+    instance: sso
+    components: [postgresql, media]
+
+- name: Write down that it is finished
+  authentik_ops.recovery.authentik_restore_record:
+    restore_id: 20261123T090000Z-11aa
+    state: done
+"""
+
+RETURN = r"""
+record:
+  description: The record as it is now.
+  returned: success
+  type: dict
+  sample:
+    restore_id: 20261123T090000Z-11aa
+    state: running
+"""
+
+import datetime
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest, _restore_record
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import default_work_dir
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import BACKUP_SET, Context, run_module
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import check_id
+
+ARGUMENT_SPEC = {
+    "restore_id": {"type": "str", "required": True},
+    "work_dir": {"type": "path"},
+    "backup_set": BACKUP_SET,
+    "manifest": {"type": "dict"},
+    "instance": {"type": "str"},
+    "deployment": {"type": "str", "choices": ["host", "compose"], "default": "host"},
+    "components": {"type": "list", "elements": "str", "default": []},
+    "undo": {"type": "dict", "default": {}},
+    "databases": {"type": "list", "elements": "str"},
+    "directories": {"type": "list", "elements": "path"},
+    "state": {"type": "str", "choices": list(_restore_record.STATES)},
+}
+
+
+def body(ctx: Context) -> dict[str, object]:
+    """Begin a record or complete it."""
+    params, now = ctx.params, datetime.datetime.now(datetime.timezone.utc)
+    work_dir, restore_id = params["work_dir"] or default_work_dir(), check_id(params["restore_id"])
+    if params["manifest"] is None:
+        facts = {name: params[name] for name in ("databases", "directories", "state")}
+        record, changed = _restore_record.update(work_dir, restore_id, facts, now, ctx.check_mode)
+        return {"changed": changed, "record": record}
+    if not params["instance"]:
+        raise InputError("backup_set is given without instance", "Name the instance that is restored into")
+    facts = {name: params[name] for name in ("restore_id", "instance", "deployment", "components", "undo")}
+    if ctx.check_mode:
+        return {"changed": True, "record": facts}
+    record = _restore_record.begin(work_dir, _manifest.validate(params["manifest"]), facts, now)
+    return {"changed": True, "record": record}
+
+
+def main() -> None:
+    """Entry point."""
+    run_module(ARGUMENT_SPEC, body)
+
+
+if __name__ == "__main__":
+    main()

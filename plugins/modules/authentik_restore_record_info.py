@@ -1,0 +1,122 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Find the records of restores."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: authentik_restore_record_info
+short_description: Find the records of restores on the host
+version_added: "1.0.0"
+author:
+  - The authentik_ops.recovery contributors (@authentik-ops)
+description:
+  - Returns what M(authentik_ops.recovery.authentik_restore_record) wrote about the restores of an instance.
+  - With O(choose) also the one that a rollback takes back, and the manifest of its set.
+extends_documentation_fragment:
+  - authentik_ops.recovery.attributes.info
+options:
+  instance:
+    description:
+      - Name of the instance.
+    type: str
+    required: true
+  work_dir:
+    description:
+      - Folder on the host in which the records lie.
+      - V(/var/lib/authentik-recovery) for root, else V(~/.local/state/authentik-recovery).
+    type: path
+  choose:
+    description:
+      - Whether to choose the restore to take back. It is the latest but for those that failed and put everything back.
+        It may have been taken back before. It is an error when there is none.
+    type: bool
+    default: false
+  restore_id:
+    description:
+      - Choose this one.
+    type: str
+"""
+
+EXAMPLES = r"""
+- name: Which restore would be rolled back?
+  authentik_ops.recovery.authentik_restore_record_info:
+    instance: sso
+    choose: true
+  register: found
+"""
+
+RETURN = r"""
+records:
+  description: The records, the latest restore last.
+  returned: success
+  type: list
+  elements: dict
+interrupted:
+  description: Those among them of restores that were interrupted, or run now.
+  returned: success
+  type: list
+  elements: dict
+chosen:
+  description: The record of the restore to take back.
+  returned: with O(choose)
+  type: dict
+folder:
+  description: The folder that holds its record and the manifest of its set.
+  returned: with O(choose)
+  type: str
+  sample: /var/lib/authentik-recovery/20261123T090000Z-11aa
+manifest:
+  description: The manifest of its set.
+  returned: with O(choose)
+  type: dict
+"""
+
+import os
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest, _restore_record
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import default_work_dir
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import (
+    Context,
+    read_of,
+    run_module,
+)
+
+ARGUMENT_SPEC = {
+    "instance": {"type": "str", "required": True},
+    "work_dir": {"type": "path"},
+    "choose": {"type": "bool", "default": False},
+    "restore_id": {"type": "str"},
+}
+
+
+def body(ctx: Context) -> dict[str, object]:
+    """Return the records."""
+    params = ctx.params
+    work_dir = params["work_dir"] or default_work_dir()
+    found = _restore_record.find(work_dir, params["instance"])
+    for problem in found.problems:
+        ctx.warn(problem)
+    result = {
+        "changed": False,
+        "records": found.records,
+        "interrupted": [record for record in found.records if record["state"] == _restore_record.RUNNING],
+    }
+    if params["choose"]:
+        chosen = _restore_record.choose(work_dir, params["instance"], params["restore_id"])
+        folder = os.path.join(work_dir, chosen["restore_id"])
+        result.update(chosen=chosen, folder=folder, manifest=_manifest.load(read_of(folder, _manifest.MANIFEST_NAME)))
+    return result
+
+
+def main() -> None:
+    """Entry point."""
+    run_module(ARGUMENT_SPEC, body)
+
+
+if __name__ == "__main__":
+    main()
