@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
@@ -186,6 +187,22 @@ def choose(work_dir: str, instance: str, restore_id: str | None) -> dict[str, An
     if not candidates or candidates[-1]["state"] == CLEANED:
         raise StateError("There is no restore of %s on this host to be rolled back" % instance, _known(found, work_dir))
     return candidates[-1]
+
+
+def forget(work_dir: str, restore_id: str) -> None:
+    """Remove the folder of a restore. The record goes last: as long as it is there the rest is found again.
+
+    :raises OSError: something in it cannot be removed.
+    """
+    folder = os.path.join(work_dir, check_id(restore_id))
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        elif name != NAME:
+            os.unlink(path)
+    os.unlink(os.path.join(folder, NAME))
+    os.rmdir(folder)
 
 
 def _known(found: Found, work_dir: str) -> str:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Restores are taken back by what they wrote on the host, without the store.
+"""Restores are taken back by what they wrote on the host, without the store; what they kept is removed in time.
 
 The tests build on each other, in their order.
 """
@@ -147,6 +147,36 @@ def test_the_second_newest_is_taken_back_by_its_id(site: Site, old: Picture) -> 
     assert run.ok, run.output
     assert differences(old, site.instance.picture()) == []
     assert [records(site)[restore_id]["state"] for restore_id in APART] == ["undone", "done"]
+
+
+def test_what_restores_kept_goes_but_for_the_way_back_of_the_latest(site: Site, old: Picture) -> None:
+    run = site.run("restore")
+    assert run.ok, run.output
+    restored, kept, latest = site.instance.picture(), site.leftovers(), max(records(site))
+    before = [name for name in kept if latest in name or latest.lower().replace("-", "_") in name]
+    gone = [name for name in kept if APART[1] in name or APART[1].lower().replace("-", "_") in name]
+    assert (len(before), len(gone)) == (2, 2)
+    refused = site.run("cleanup", cleanup_days=-1)
+    assert not refused.ok
+    assert "cleanup_days is -1" in refused.message, refused.output
+    check = site.run("cleanup", check=True, cleanup_days=1)
+    assert check.ok, check.output
+    assert all("%s (" % name in shown(check) for name in kept)
+    assert "copies would be removed" in shown(check)
+    assert site.leftovers() == kept
+    run = site.run("cleanup", cleanup_days=1)
+    assert run.ok, run.output
+    left = site.leftovers()
+    assert set(gone).isdisjoint(left)
+    assert set(before) <= set(left)
+    # What the latest rollback kept stays, too.
+    assert [name for name in left if name not in before] == ["authentik_undone_20251016t040000z_1b2c"]
+    assert set(records(site)) == {APART[0], latest}
+    assert {path.name for path in (site.instance.root / "var/lib/authentik-recovery").iterdir()} == set(records(site))
+    assert differences(restored, site.instance.picture()) == []
+    run = site.run("rollback")
+    assert run.ok, run.output
+    assert differences(old, site.instance.picture()) == []
 
 
 def test_nothing_is_rolled_back_by_a_record_that_is_damaged(site: Site, old: Picture) -> None:

@@ -21,7 +21,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._module imp
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECK = "authentik_ops.recovery.authentik_variables"
-ROLES = ("authentik", "backup", "list", "restore", "rollback")
+ROLES = ("authentik", "backup", "cleanup", "list", "restore", "rollback")
 
 
 def documented(role: str) -> dict[str, Any]:
@@ -343,7 +343,7 @@ def test_list_shows_one_instance_when_told_to() -> None:
 
 
 def test_playbooks_run_where_they_are_told_to() -> None:
-    for name in ("backup", "restore", "rollback"):
+    for name in ("backup", "cleanup", "restore", "rollback"):
         plays = yaml.safe_load((ROOT / "playbooks" / (name + ".yml")).read_text())
         assert plays[1]["hosts"] == "{{ authentik_hosts | default('authentik') }}"
         assert plays[1]["roles"] == [{"role": "authentik_ops.recovery." + name}]

@@ -23,13 +23,14 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import ID_PATTERN, check_id
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import ID_PATTERN, check_id, is_id
 
 if TYPE_CHECKING:
     from typing import Collection
 
 NAME_BYTES = 63
 _LONGEST = "undone"
+_KINDS = ("load", "new", "before", "undone")
 _SUFFIX_PATTERN = ID_PATTERN.replace("T", "t").replace("Z", "z").replace("-[0-9a-f]", "_[0-9a-f]")
 
 
@@ -56,7 +57,7 @@ def names_for(live: str, restore_id: str) -> Names:
     suffix = suffix_of(restore_id)
     room = NAME_BYTES - len("_%s_%s" % (_LONGEST, suffix))
     base = _shorten(live, room)
-    return Names(live, *("%s_%s_%s" % (base, kind, suffix) for kind in ("load", "new", "before", "undone")))
+    return Names(live, *("%s_%s_%s" % (base, kind, suffix) for kind in _KINDS))
 
 
 def abandoned_copies(live: str, databases: Collection[str], prepared: bool = True) -> list[str]:
@@ -92,6 +93,23 @@ def check_other_name(name: str, live: Collection[str]) -> None:
         problem = "has the form of the names that restores give to what they keep, and drop again"
     if problem:
         raise InputError("restore_as %r %s" % (name, problem), hint="choose another name")
+
+
+def find_copies(live: str, databases: Collection[str]) -> list[tuple[str, str, str]]:
+    """Return every database that restores of ``live`` left, sorted: its name, what it is, and the restore's id."""
+    sample = "20000101T000000Z-0000"
+    made = names_for(live, sample)
+    found = []
+    for kind, name in zip(_KINDS, made[1:]):
+        base = name[: -len(sample)]
+        for database in databases:
+            match = re.fullmatch("(%s)(?:_[0-9]+)?" % _SUFFIX_PATTERN, database[len(base) :])
+            if match and database.startswith(base):
+                digits = match.group(1)
+                restore_id = "%sT%sZ-%s" % (digits[:8], digits[9:15], digits[17:])
+                if is_id(restore_id):
+                    found.append((database, kind, restore_id))
+    return sorted(found)
 
 
 class Undo(NamedTuple):
