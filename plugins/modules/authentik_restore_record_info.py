@@ -18,6 +18,7 @@ description:
   - Returns what M(authentik_ops.recovery.authentik_restore_record) wrote about the restores of an instance.
   - With O(choose) also the one that a rollback takes back, and the manifest of its set.
 extends_documentation_fragment:
+  - authentik_ops.recovery.attributes
   - authentik_ops.recovery.attributes.info
 options:
   instance:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import json
 import math
-from typing import Any
 
 from hypothesis import strategies as st
 
@@ -84,7 +83,7 @@ _SYSTEM = {"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", "key 1", "key 2",
 
 
 @st.composite
-def _value(draw: Any, kind: str, nulls: int) -> str:
+def _value(draw: st.DrawFn, kind: str, nulls: int) -> str:
     if draw(st.integers(0, 9)) < nulls:
         return "NULL"
     if kind == "text[]":
@@ -94,7 +93,7 @@ def _value(draw: Any, kind: str, nulls: int) -> str:
 
 
 @st.composite
-def _table(draw: Any, table: str) -> list[str]:
+def _table(draw: st.DrawFn, table: str) -> list[str]:
     names = draw(st.lists(_NAMES.filter(lambda name: name not in _SYSTEM), unique=True, max_size=5))
     kinds = [draw(st.sampled_from(sorted(TYPES))) for _name in names]
     keyed, drawn, gone = draw(st.booleans()), draw(st.sampled_from(["", "ALWAYS", "BY DEFAULT"])), draw(st.booleans())
@@ -121,13 +120,13 @@ def _table(draw: Any, table: str) -> list[str]:
         )
     if gone:
         statements.append("ALTER TABLE %s DROP COLUMN gone" % table)
-    if names and draw(st.booleans()):
+    if draw(st.booleans()) and names:
         statements.append("COMMENT ON COLUMN %s.%s IS %s" % (table, name_of(names[0]), quoted(draw(_TEXTS) or "x")))
     return statements
 
 
 @st.composite
-def databases(draw: Any) -> list[str]:
+def databases(draw: st.DrawFn) -> list[str]:
     """Statements that fill an empty database."""
     statements = []
     schemas = ["public"]

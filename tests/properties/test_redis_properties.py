@@ -10,7 +10,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -36,7 +35,7 @@ crowd = st.sampled_from([0, 0, 0, 600])
 
 
 @st.composite
-def writes(draw: Any, name: bytes) -> list[Command]:
+def writes(draw: st.DrawFn, name: bytes) -> list[Command]:
     """Commands that make one key."""
     kind = draw(st.sampled_from(["string", "list", "set", "ints", "zset", "hash", "stream", "bits"]))
     few = draw(st.lists(values, min_size=1, max_size=6))
@@ -62,7 +61,7 @@ def writes(draw: Any, name: bytes) -> list[Command]:
 
 
 @st.composite
-def contents(draw: Any) -> dict[int, list[Command]]:
+def contents(draw: st.DrawFn) -> dict[int, list[Command]]:
     """Commands per database."""
     made: dict[int, list[Command]] = {}
     for database in draw(st.lists(st.sampled_from(DATABASES), unique=True)):

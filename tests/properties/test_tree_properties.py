@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from hypothesis import example, given
@@ -58,7 +58,7 @@ def _targets() -> st.SearchStrategy[bytes]:
 
 
 @st.composite
-def made(draw: Any) -> Made:
+def made(draw: st.DrawFn) -> Made:
     kind = draw(st.sampled_from(["f", "f", "f", "d", "d", "l", "hard"]))
     content = draw(_targets()) if kind == "l" else draw(st.binary(max_size=700))
     return Made(

@@ -161,7 +161,11 @@ def side(*rows: tuple[str, dict[str, Any]], without: tuple[str, ...] = ()) -> _r
 def found(was: _revival_sides.Snapshot, now: _revival_sides.Snapshot) -> dict[str, Any]:
     """Return what is reported, by key: the names, or the count where there are none."""
     report = _revival.compare(was, now)
-    said = {key: report[key]["names"] or report[key]["count"] for key, _ in _revival.SENTENCES if report[key]["count"]}
+    said = {
+        key: report[key]["names"] or report[key]["count"]
+        for key, _sentence in _revival.SENTENCES
+        if report[key]["count"]
+    }
     return {**said, **({"not_compared": report["not_compared"]} if report["not_compared"] else {})}
 
 

@@ -117,7 +117,7 @@ def _lanes(arguments: argparse.Namespace, root: Path) -> tuple[list[Verdict], di
 
 
 def _end(work: Queue[list[Point] | None], number: int) -> None:
-    for _ in range(number):
+    for _lane in range(number):
         work.put(None)
 
 
