@@ -21,6 +21,12 @@ RESTORE_ID = "20261122T040000Z-1b2c"
 ALL = {"postgresql", "media", "certs", "custom-templates", "blueprints", "redis", "config"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def as_at_a_users(site: Site) -> None:
+    """Restores save first what they replace."""
+    site.saves_first = True
+
+
 @pytest.fixture(scope="module")
 def before(site: Site) -> Picture:
     """What the instance held when its first set was made; that set is in the store."""

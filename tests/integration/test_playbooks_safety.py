@@ -39,6 +39,12 @@ def line(said: str, start: str) -> str:
     return found
 
 
+@pytest.fixture(scope="module", autouse=True)
+def as_at_a_users(site: Site) -> None:
+    """Restores save first what they replace."""
+    site.saves_first = True
+
+
 @pytest.fixture(scope="module")
 def good(site: Site) -> Picture:
     """What the backup in the store holds."""

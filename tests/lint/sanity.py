@@ -35,7 +35,7 @@ sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", "--quiet", *wa
 
 
 def run(copy: Path, release: str) -> bool:
-    """Run all sanity tests on the collection in ``copy`` with ansible-core ``release`` (such as ``"2.19"``)."""
+    """Run the sanity tests on the collection in ``copy`` with ansible-core ``release`` (such as ``"2.19"``)."""
     base = _cache() / ("sanity-%s-py%d.%d" % (release, *sys.version_info[:2]))
     program = _install(base, release)
     home = base / "home"
@@ -45,7 +45,9 @@ def run(copy: Path, release: str) -> bool:
         for version, path in pythons().items():
             os.symlink(path, os.path.join(folder, "python%s" % version))
         env = {"HOME": str(home), "PATH": "%s:/usr/local/bin:/usr/bin:/bin" % folder}
-        return call([str(program), "sanity", "--color", "no"], copy, env)
+        # Both releases import on the same versions of Python, so what one of them has imported need not be tried again.
+        skipped = ["--skip-test", "import"] if release == "2.18" else []
+        return call([str(program), "sanity", "--color", "no", *skipped], copy, env)
 
 
 def left_out() -> list[str]:

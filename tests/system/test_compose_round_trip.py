@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.system
 
 OVER_SSH = "2025.12"
+# Of these the restores make their safety set.
+SAVE_FIRST = ("named", OVER_SSH)
 # Its neighbour on the same host is another authentik, which nothing may touch.
 WITH_NEIGHBOUR = "2026.8"
 NEIGHBOUR = "2025.10"
@@ -43,6 +45,7 @@ def site(
     layout = LAYOUTS[request.param]
     root = tmp_path_factory.mktemp("site")
     made = Site(compose, layout, root, ssh_key if layout.name == OVER_SSH else None)
+    made.saves_first = layout.name in SAVE_FIRST
     try:
         made.project.install()
         yield made
