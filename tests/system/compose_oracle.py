@@ -11,6 +11,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.system.compose_project import Project
 
 PROPERTIES = """
@@ -40,7 +42,7 @@ READ = {
 def picture(project: Project) -> dict[str, list[str]]:
     """Everything of the instance, by what it is about."""
     taken = {
-        "database": _database(project),
+        "database": lines_of_dump(project.inside(project.database, "pg_dump", *project.login)),
         "properties": project.psql(PROPERTIES).splitlines(),
         "directories": project.look(FILES).split("\n"),
         "configuration": configuration(project),
@@ -49,7 +51,7 @@ def picture(project: Project) -> dict[str, list[str]]:
         "images": _images(project),
     }
     if "redis" in project.layout.services:
-        taken["redis"] = _redis(project)
+        taken["redis"] = redis_keys(project.redis)
     return taken
 
 
@@ -89,17 +91,21 @@ def databases(project: Project) -> list[str]:
     return project.admin_psql("SELECT datname FROM pg_database ORDER BY 1").split()
 
 
-def _database(project: Project) -> list[str]:
+def lines_of_dump(text: str) -> list[str]:
+    """The lines of a plain dump that say something about the database."""
     # Rows have no order; pg_dump's own comments and its one-time \restrict keys say nothing about the database.
-    text = project.inside(project.database, "pg_dump", *project.login)
     return sorted(line for line in text.split("\n") if not line.startswith(("--", "\\restrict", "\\unrestrict")))
 
 
-def _redis(project: Project) -> list[str]:
+def redis_keys(send: Callable[[str], str]) -> list[str]:
+    """All keys of Redis with their values.
+
+    :param send: sends commands, one a line, and returns the answers.
+    """
     lines = []
-    for key in sorted(project.redis("KEYS *").split()):
-        kind, expiry = project.redis("TYPE %s\nTTL %s" % (key, key)).split()
-        values: list[Any] = project.redis(READ[kind] % key).split("\n")
+    for key in sorted(send("KEYS *").split()):
+        kind, expiry = send("TYPE %s\nTTL %s" % (key, key)).split()
+        values: list[Any] = send(READ[kind] % key).split("\n")
         if kind == "hash":
             values = sorted(zip(values[::2], values[1::2], strict=False))
         lines.append("%s %s %s %r" % (key, kind, "never" if expiry == "-1" else "later", values))

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A systemd host over ssh, as an unprivileged user with become: backup, disaster, restore, and backup again.
+"""A systemd host over ssh, as an unprivileged user with become: backup, disaster, restore, and backup again; and moves
+between the host and a compose project.
 
 The tests of this file build on each other, in their order, once per layout.
 """
@@ -10,16 +11,21 @@ The tests of this file build on each other, in their order, once per layout.
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.system import oracle
-from tests.system.authentik_host import PASSWORD, SECRET_KEY
+from tests.system import compose_oracle, moves, oracle
+from tests.system.authentik_host import LAYOUTS, PASSWORD, SECRET_KEY
+from tests.system.compose_site import Site
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.compose_engine import Compose
     from tests.support.playbook import Controller, Run
     from tests.system.authentik_host import BareMetal
 
@@ -145,3 +151,63 @@ def test_list_shows_both_sets(bare_metal: BareMetal, over_ssh: Controller, store
     for manifest in _sets(store):
         assert manifest["id"] in run.output
     assert bare_metal.layout.version in run.output
+
+
+@pytest.fixture(scope="module")
+def project(bare_metal: BareMetal, compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A compose project of the same release, with data of its own."""
+    made = Site(compose, moves.PROJECTS[_name(bare_metal)], tmp_path_factory.mktemp("project"))
+    try:
+        made.project.install(rows=30)
+        yield made
+    finally:
+        made.close()
+
+
+def _name(bare_metal: BareMetal) -> str:
+    return next(name for name, layout in LAYOUTS.items() if layout == bare_metal.layout)
+
+
+def test_the_set_of_a_compose_project_moves_here_and_is_undone(
+    bare_metal: BareMetal, over_ssh: Controller, project: Site
+) -> None:
+    if not bare_metal.layout.redis:
+        return
+    run = project.run("backup")
+    assert run.ok, run.output
+    before = oracle.picture(bare_metal)
+    places = {"authentik_directories": {"custom_templates": moves.TEMPLATES}}
+    folders = {**bare_metal.layout.directories, "custom-templates": moves.TEMPLATES}
+    folders = {name: folders[name] for name in project.project.layout.binds}
+    run = _restore(over_ssh, project.store, places)
+    assert run.ok, run.output
+    there = moves.in_project(project.project, list(folders))
+    assert compose_oracle.differences(there, moves.on_host(bare_metal, folders)) == {}
+    assert bare_metal.get("/media/public/logo.txt") == (200, "logo")
+    assert bare_metal.host.sh("stat -c %U " + folders["media"]).strip() == bare_metal.layout.user
+    said = "\n".join(str(result.result.get("msg", "")) for result in run.of("debug"))
+    ids = re.findall(r"-e authentik_restore_id=(\S+)\s+-e authentik_backup_id=([\w-]+)", said)[-1]
+    named = dict(zip(("authentik_restore_id", "authentik_backup_id"), ids, strict=True))
+    run = _restore(over_ssh, project.store, {**places, **named, "authentik_restore_step": "undo"})
+    assert run.ok, run.output
+    assert oracle.differences(before, oracle.picture(bare_metal)) == {}
+    assert bare_metal.host.sh("ls -d %s || true" % moves.TEMPLATES) == ""
+
+
+def test_the_set_of_the_host_moves_into_a_compose_project(bare_metal: BareMetal, store: Path, project: Site) -> None:
+    there, key = project.project, project.project.signature()
+    configuration = compose_oracle.configuration(there)
+    shared = moves.SHARED[_name(bare_metal)]
+    folders = {name: path for name, path in bare_metal.layout.directories.items() if name in shared}
+    run = project.run("restore", store=str(store), components=shared)
+    assert run.ok, run.output
+    expected = moves.on_host(bare_metal, folders)
+    assert compose_oracle.differences(expected, moves.in_project(there, list(folders))) == {}
+    # authentik itself serves what came from the host, with the project's own key, as its own user.
+    assert there.logo() == (200, b"logo\n")
+    assert there.signature() == key
+    assert compose_oracle.configuration(there) == configuration
+    place = "data/media/public" if "data" in there.layout.directories else "media/public"
+    assert there.look("stat -c %%u:%%g /look/%s/logo.txt" % place).strip() == "1000:1000"
+    assert set(there.states().values()) == {"running"}
+    assert project.leftovers() == []

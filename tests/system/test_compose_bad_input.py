@@ -10,7 +10,10 @@ The tests of this file share one project, which each of them leaves as it was.
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.compose_engine import Compose
+    from tests.support.playbook import Run
 
 pytestmark = pytest.mark.system
 
@@ -122,6 +126,36 @@ def test_a_volume_that_is_missing(site: Site, disk: Path) -> None:
         assert site.compose.leftovers() == around
     finally:
         make_volume(site.compose, disk)
+
+
+def test_a_database_that_is_killed_while_it_is_dumped(site: Site) -> None:
+    container = site.project.container("postgresql")
+    runs: list[Run] = []
+    dumping = threading.Thread(target=lambda: runs.append(site.run("backup")))
+    dumping.start()
+    try:
+        os.kill(pg_dump_in(site, container, dumping), signal.SIGSTOP)
+        begun = list(site.store.glob("%s/*.partial" % NAME))
+    finally:
+        # Whatever was stopped in it goes too.
+        site.compose.engine.run("kill", container)
+        dumping.join()
+    assert begun
+    told = failure(runs[0])
+    assert "Save the database" in told
+    assert re.search("exit status 137|server closed the connection|is not running", told), told
+    assert "Nothing of this backup was kept" in told
+    assert site.project.states() == {"server": "running", "worker": "running", "postgresql": "exited"}
+
+
+def pg_dump_in(site: Site, container: str, during: threading.Thread) -> int:
+    """The process id of the container's pg_dump that reads all data, as soon as it runs."""
+    while during.is_alive():
+        for line in site.compose.engine.run("top", container, "-eo", "pid,comm,args").splitlines()[1:]:
+            number, name, arguments = line.split(None, 2)
+            if name == "pg_dump" and "--format=custom" in arguments:
+                return int(number)
+    raise RuntimeError("pg_dump did not run")
 
 
 def test_a_project_that_is_not_there(site: Site) -> None:

@@ -144,6 +144,28 @@ def test_a_secret_of_the_shell_is_asked_for_by_name(
     assert site.compose.leftovers() == around
 
 
+def test_a_rebuild_of_which_nothing_is_started_is_complete(
+    site: Site, with_secret: Path, picture: dict[str, list[str]]
+) -> None:
+    values = {"SSO_SECRET": 'it\'s the "second" $1'}
+    run = site.run("restore", store=str(with_secret), rebuild=True, manage_services=False, rebuild_env=values)
+    assert run.ok, run.output
+    assert values["SSO_SECRET"] not in run.output
+    project = site.project
+    began = {"server": "created", "worker": "created", "postgresql": "running", "redis": "running"}
+    assert project.states() == began
+    told = "\n".join(str(result.result.get("msg", "")) for result in run.of("debug"))
+    command = "docker compose --project-name %s start" % LAYOUT.project
+    assert command in told
+    # As it is told, from anywhere.
+    site.compose.run(site.compose.projects, command.split()[2:])
+    project.wait_until_ready()
+    after = oracle.picture(project)
+    assert oracle.differences(picture, after, leave_out=("configuration",)) == {}
+    assert project.inside(project.container("server"), "cat", "/run/secrets/shell") == values["SSO_SECRET"]
+    project.destroy()
+
+
 def test_a_project_is_rebuilt_elsewhere_with_another_password(
     site: Site, elsewhere: Project, picture: dict[str, list[str]]
 ) -> None:
