@@ -199,7 +199,8 @@ def test_the_set_of_the_host_moves_into_a_compose_project(bare_metal: BareMetal,
     configuration = compose_oracle.configuration(there)
     shared = moves.SHARED[_name(bare_metal)]
     folders = {name: path for name, path in bare_metal.layout.directories.items() if name in shared}
-    run = project.run("restore", store=str(store), components=shared)
+    # The history that was generated tells of a later release than the host of 2024 has.
+    run = project.run("restore", store=str(store), components=shared, version_policy="force")
     assert run.ok, run.output
     expected = moves.on_host(bare_metal, folders)
     assert compose_oracle.differences(expected, moves.in_project(there, list(folders))) == {}
