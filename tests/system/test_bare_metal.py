@@ -11,7 +11,6 @@ The tests of this file build on each other, in their order, once per layout.
 from __future__ import annotations
 
 import json
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,10 +184,7 @@ def test_the_set_of_a_compose_project_moves_here_and_is_undone(
     assert compose_oracle.differences(there, moves.on_host(bare_metal, folders)) == {}
     assert bare_metal.get("/media/public/logo.txt") == (200, "logo")
     assert bare_metal.host.sh("stat -c %U " + folders["media"]).strip() == bare_metal.layout.user
-    said = "\n".join(str(result.result.get("msg", "")) for result in run.of("debug"))
-    ids = re.findall(r"-e authentik_restore_id=(\S+)\s+-e authentik_backup_id=([\w-]+)", said)[-1]
-    named = dict(zip(("authentik_restore_id", "authentik_backup_id"), ids, strict=True))
-    run = _restore(over_ssh, project.store, {**places, **named, "authentik_restore_step": "undo"})
+    run = over_ssh.playbook("playbooks/rollback.yml", places)
     assert run.ok, run.output
     assert oracle.differences(before, oracle.picture(bare_metal)) == {}
     assert bare_metal.host.sh("ls -d %s || true" % moves.TEMPLATES) == ""
