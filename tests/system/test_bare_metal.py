@@ -184,7 +184,7 @@ def test_the_set_of_a_compose_project_moves_here_and_is_undone(
     assert compose_oracle.differences(there, moves.on_host(bare_metal, folders)) == {}
     assert bare_metal.get("/media/public/logo.txt") == (200, "logo")
     assert bare_metal.host.sh("stat -c %U " + folders["media"]).strip() == bare_metal.layout.user
-    run = over_ssh.playbook("playbooks/rollback.yml", places)
+    run = over_ssh.playbook("playbooks/rollback.yml", {"authentik_store": str(project.store), **places})
     assert run.ok, run.output
     assert oracle.differences(before, oracle.picture(bare_metal)) == {}
     assert bare_metal.host.sh("ls -d %s || true" % moves.TEMPLATES) == ""
