@@ -100,6 +100,12 @@ INSTANCE_SPEC: dict[str, Any] = {
     "health_url": {"type": "str"},
 }
 
+ADMIN_SPEC: dict[str, Any] = {
+    "admin_user": {"type": "str"},
+    "admin_password": {"type": "str", "no_log": True},
+    "admin_run_as": {"type": "str"},
+}
+
 IMAGES_SPEC: dict[str, Any] = {
     "images": {
         "type": "list",

@@ -32,6 +32,7 @@ attributes:
 extends_documentation_fragment:
   - authentik_ops.recovery.attributes
   - authentik_ops.recovery.instance
+  - authentik_ops.recovery.postgresql_admin
 options:
   state:
     description:
@@ -54,18 +55,6 @@ options:
       - Folder on the host in which restores keep their records.
       - V(/var/lib/authentik-recovery) for root, else V(~/.local/state/authentik-recovery).
     type: path
-  admin_user:
-    description:
-      - Role that drops databases. See M(authentik_ops.recovery.authentik_pg_restore).
-    type: str
-  admin_password:
-    description:
-      - Password of O(admin_user).
-    type: str
-  admin_run_as:
-    description:
-      - Operating system user to become for O(admin_user), for peer authentication. Needs root.
-    type: str
 """
 
 EXAMPLES = r"""
@@ -144,7 +133,12 @@ import datetime
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _kept, _kept_copies
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import default_work_dir
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import INSTANCE_SPEC, Context, run_module
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import (
+    ADMIN_SPEC,
+    INSTANCE_SPEC,
+    Context,
+    run_module,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_admin import (
     AdminOptions,
     Request,
@@ -153,13 +147,11 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
 
 ARGUMENT_SPEC = {
     **INSTANCE_SPEC,
+    **ADMIN_SPEC,
     "state": {"type": "str", "choices": ["listed", "removed"], "default": "listed"},
     "instance": {"type": "str", "required": True},
     "days": {"type": "int", "default": 30},
     "work_dir": {"type": "path"},
-    "admin_user": {"type": "str"},
-    "admin_password": {"type": "str", "no_log": True},
-    "admin_run_as": {"type": "str"},
 }
 
 

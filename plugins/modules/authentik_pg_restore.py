@@ -21,6 +21,7 @@ author:
 extends_documentation_fragment:
   - authentik_ops.recovery.attributes
   - authentik_ops.recovery.instance
+  - authentik_ops.recovery.postgresql_admin
   - authentik_ops.recovery.stream.consumer
 options:
   step:
@@ -117,23 +118,6 @@ options:
       - Only the instance's own database is meant. V(0) does not wait.
     type: int
     default: 60
-  admin_user:
-    description:
-      - Role that creates and renames databases. A superuser, or a role with CREATEDB that is a member of the owner.
-      - When not given, it is the instance's own role if that may, else C(postgres) through the Unix socket as the
-        operating system's user C(postgres), if the module runs as root on the database's host.
-    type: str
-  admin_password:
-    description:
-      - Password of O(admin_user).
-    type: str
-  admin_run_as:
-    description:
-      - Operating system user to become for O(admin_user) (V(postgres) when that is not given), for peer authentication
-        over a Unix socket. Needs root.
-      - For a database in a container it is a user of the container, and O(admin_user) is by default the superuser that
-        its image made.
-    type: str
 attributes:
   check_mode:
     support: full
@@ -495,9 +479,7 @@ def main() -> None:
         keep_undone={"type": "bool", "default": True},
         after_restore={"type": "dict", "default": {}, "options": AFTER_RESTORE},
         migration_timeout={"type": "int", "default": MIGRATION_SECONDS},
-        admin_user={"type": "str"},
-        admin_password={"type": "str", "no_log": True},
-        admin_run_as={"type": "str"},
+        **_module.ADMIN_SPEC,
     )
     spec.update(_module.CONSUMER_SPEC)
     required = [("step", step, ["restore_id"]) for step in ("prepare", "swap", "undo")]

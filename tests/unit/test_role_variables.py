@@ -17,6 +17,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
 from ansible_collections.authentik_ops.recovery.plugins.action.authentik_variables import _SPEC
+from ansible_collections.authentik_ops.recovery.plugins.doc_fragments import postgresql_admin
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import CONSUMER_SPEC, INSTANCE_SPEC
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -184,6 +185,17 @@ def walk(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [found for task in tasks for found in (task, *walk(task.get("block", []) + task.get("rescue", [])))]
 
 
+IN_CLEANUP: dict[str, dict[str, tuple[Any, list[str]]]] = {
+    "cleanup": {
+        "authentik_cleanup_days": (3, ["kept_copies.days"]),
+        "authentik_work_dir": ("/srv/work", ["kept_copies.work_dir"]),
+        "authentik_postgresql_admin_user": ("boss", ["kept_copies.admin_user"]),
+        "authentik_postgresql_admin_password": ("word", ["kept_copies.admin_password"]),
+        "authentik_postgresql_admin_run_as": ("pgadmin", ["kept_copies.admin_run_as"]),
+    },
+}
+
+
 def calls(role: str, **variables: Any) -> list[tuple[str, dict[str, Any]]]:
     """Return the collection's modules that a role calls, without prefix, and the options that each gets.
 
@@ -215,13 +227,18 @@ def calls(role: str, **variables: Any) -> list[tuple[str, dict[str, Any]]]:
 def documentation(module: str) -> dict[str, Any]:
     text = (ROOT / "plugins" / "modules" / ("authentik_%s.py" % module)).read_text()
     (found,) = re.findall(r'^DOCUMENTATION = r"""\n(.*?)^"""', text, re.M | re.S)
-    return dict(yaml.safe_load(found))
+    documented = dict(yaml.safe_load(found))
+    if "authentik_ops.recovery.postgresql_admin" in documented.get("extends_documentation_fragment", []):
+        shared = yaml.safe_load(postgresql_admin.ModuleDocFragment.DOCUMENTATION)["options"]
+        documented["options"] = {**shared, **documented["options"]}
+    return documented
 
 
-@pytest.mark.parametrize("role", BECOMES)
+@pytest.mark.parametrize("role", [*BECOMES, *IN_CLEANUP])
 def test_a_variable_becomes_the_option_that_it_stands_for(role: str) -> None:
-    made = calls(role, **{name: value for name, (value, _options) in BECOMES[role].items()})
-    for variable, (value, options) in BECOMES[role].items():
+    becomes = {**BECOMES, **IN_CLEANUP}[role]
+    made = calls(role, **{name: value for name, (value, _options) in becomes.items()})
+    for variable, (value, options) in becomes.items():
         for module, option in (text.split(".") for text in options):
             given = [arguments.get(option) for called, arguments in made if called == module]
             assert given, module
@@ -232,10 +249,11 @@ def test_a_variable_becomes_the_option_that_it_stands_for(role: str) -> None:
             assert variable_spec.get("default") in (None, "latest", spec.get("default")), variable
 
 
-@pytest.mark.parametrize("role", BECOMES)
+@pytest.mark.parametrize("role", [*BECOMES, *IN_CLEANUP])
 def test_what_is_not_given_is_left_to_the_module(role: str) -> None:
     made = calls(role)
-    for module, option in (text.split(".") for _value, options in BECOMES[role].values() for text in options):
+    becomes = {**BECOMES, **IN_CLEANUP}[role]
+    for module, option in (text.split(".") for _value, options in becomes.values() for text in options):
         default = documentation(module)["options"][option].get("default")
         given = [arguments[option] for called, arguments in made if called == module and option in arguments]
         assert given in ([], [default] * len(given)) or option == "backup_id"
