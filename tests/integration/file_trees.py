@@ -45,7 +45,8 @@ def keeps_attributes(folder: Path) -> bool:
     return True
 
 
-def make_odd_tree(root: Path) -> Path:
+def make_odd_tree(root: Path, for_gnu_tar: bool = False) -> Path:
+    """``for_gnu_tar``: without what GNU tar cannot extract itself. It gives the mode first, then the attributes."""
     root.mkdir()
     for number, name in enumerate(ODD_NAMES):
         path = root / os.fsdecode(name)
@@ -72,7 +73,7 @@ def make_odd_tree(root: Path) -> Path:
     (root / "sticky").mkdir()
     os.chmod(root / "sticky", 0o3775)
     (root / "no-mode").write_bytes(b"n")
-    if keeps_attributes(root):
+    if keeps_attributes(root) and not for_gnu_tar:
         os.setxattr(root / "no-mode", b"user.read-only", b"set while it could be written")
     os.chmod(root / "no-mode", 0o040 if os.geteuid() == 0 else 0o440)
     os.utime(root / "no-mode", ns=(-1_500_000_001, -1_500_000_001))

@@ -75,7 +75,7 @@ def test_reading_an_archive_gives_the_digest_of_the_tree(tmp_path: Path) -> None
 def test_gnu_tar_extracts_names_modes_times_links_and_attributes(tmp_path: Path) -> None:
     if shutil.which("tar") is None:
         leave_out("GNU tar is not installed")
-    source = make_odd_tree(tmp_path / "source")
+    source = make_odd_tree(tmp_path / "source", for_gnu_tar=True)
     archive = tmp_path / "a.tar"
     out = io.BytesIO()
     write(source, out, comment="00ff")
