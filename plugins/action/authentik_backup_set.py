@@ -13,7 +13,11 @@ import typing as t
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import RecoveryError, StateError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
+    InputError,
+    RecoveryError,
+    StateError,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count, format_bytes
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._facts import created_by, instance_facts
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import playbook_pid
@@ -22,11 +26,13 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store impo
 _SPEC: dict[str, t.Any] = {
     "store": {"type": "path", "required": True},
     "instance": {"type": "str", "required": True},
-    "state": {"type": "str", "required": True, "choices": ["open", "published", "discarded"]},
+    "state": {"type": "str", "required": True, "choices": ["open", "published", "discarded", "pinned", "unpinned"]},
     "id": {"type": "str"},
     "instance_facts": {"type": "dict", "default": {}},
     "restore_id": {"type": "str"},
+    "reason": {"type": "str"},
 }
+_REQUIRED = [(state, ["id"]) for state in ("published", "discarded", "unpinned")] + [("pinned", ["id", "reason"])]
 
 
 class ActionModule(ActionBase):
@@ -40,13 +46,19 @@ class ActionModule(ActionBase):
         """Run the task and return its result."""
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         _checked, options = self.validate_argument_spec(
-            _SPEC, required_if=[("state", "published", ["id"]), ("state", "discarded", ["id"])]
+            _SPEC, required_if=[("state", state, names) for state, names in _REQUIRED]
         )
         try:
             store = DirectoryStore(options["store"], options["instance"])
             now = datetime.datetime.now(datetime.UTC)
-            work = {"open": self._open, "published": self._publish, "discarded": self._discard}[options["state"]]
-            result.update(work(store, options, now))
+            work = {
+                "open": self._open,
+                "published": self._publish,
+                "discarded": self._discard,
+                "pinned": self._pin,
+                "unpinned": self._pin,
+            }
+            result.update(work[options["state"]](store, options, now))
         except RecoveryError as exc:
             result.update(exc.as_result(), failed=True)
         return result
@@ -112,6 +124,16 @@ class ActionModule(ActionBase):
         if not self._task.check_mode:
             partial.discard()
         return {"changed": True, "id": set_id, "msg": "Discarded the unfinished backup set %s" % set_id}
+
+    def _pin(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
+        set_id, reason = options["id"], ""
+        if options["state"] == "pinned":
+            reason = options["reason"].strip()
+            if not reason:
+                raise InputError("The pin of %s has no reason" % set_id, "Say for others why the set is kept")
+        changed = store.pin(set_id, reason, now, pretend=self._task.check_mode)
+        said = "pinned: %s" % reason if reason else "not pinned"
+        return {"changed": changed, "id": set_id, "msg": "Backup set %s is %s" % (set_id, said)}
 
 
 def _described(backup_set: t.Any) -> dict[str, t.Any]:

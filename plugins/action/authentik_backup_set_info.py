@@ -19,6 +19,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
     format_duration,
     id_time,
 )
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import UNPROVED, outcome_of, proved
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import (
     LATEST,
     BackupSet,
@@ -105,7 +106,6 @@ def described(backup_set: BackupSet, now: datetime.datetime) -> dict[str, t.Any]
     manifest = backup_set.manifest
     age = max(int((now - id_time(backup_set.set_id)).total_seconds()), 0)
     version = manifest["instance"]["authentik_version"]
-    proved = [check for check in backup_set.verified if check.get("ok")]
     return {
         "id": backup_set.set_id,
         "purpose": _manifest.SAFETY if backup_set.restore_id else "backup",
@@ -118,5 +118,11 @@ def described(backup_set: BackupSet, now: datetime.datetime) -> dict[str, t.Any]
         "size_text": format_bytes(backup_set.size),
         "components": [name for name in sorted(manifest["components"]) if manifest["components"][name]["artifacts"]],
         "seconds": manifest["seconds"],
-        "verified": [{"level": check["level"], "time": check["time"]} for check in proved],
+        "verified": [{"level": check["level"], "time": check.get("time")} for check in proved(backup_set.verified)],
+        "unproved": [
+            {"level": check["level"], "time": check.get("time"), "reason": check.get("error")}
+            for check in backup_set.verified
+            if outcome_of(check) == UNPROVED
+        ],
+        "pinned": backup_set.pinned or None,
     }

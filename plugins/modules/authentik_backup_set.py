@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: authentik_backup_set
-short_description: Opens, publishes and discards backup sets of authentik in a store on the controller
+short_description: Opens, publishes, discards and pins backup sets of authentik in a store on the controller
 version_added: "1.0.0"
 description:
   - A backup set is opened, filled by the producing modules through their O(ignore:backup_set) option, and published.
@@ -29,9 +29,11 @@ options:
       - With V(open) a new set is started and its id returned.
       - With V(published) the component records are merged into the manifest and the set becomes visible.
       - With V(discarded) an unfinished set is removed. A published set is never touched.
+      - With V(pinned) a published set is kept whatever a policy of retention says, until it is V(unpinned).
+        C(<id>.pinned.json) beside the set says so, with the O(reason).
     type: str
     required: true
-    choices: [open, published, discarded]
+    choices: [open, published, discarded, pinned, unpinned]
   id:
     description: Id of the set. Required unless O(state=open).
     type: str
@@ -49,6 +51,10 @@ options:
       - Id of the restore before which the set was made, of what that restore replaces.
       - It makes the set a safety set, which V(latest) passes over.
       - Used with O(state=published).
+    type: str
+  reason:
+    description:
+      - Why the set is kept, for whoever wonders later. Required with O(state=pinned).
     type: str
 attributes:
   action:
@@ -92,6 +98,14 @@ EXAMPLES = r"""
     id: "{{ backup_set.id }}"
     instance_facts:
       deployment: host
+
+- name: Keep it whatever a policy says
+  authentik_ops.recovery.authentik_backup_set:
+    store: /srv/backups
+    instance: sso
+    state: pinned
+    id: "{{ backup_set.id }}"
+    reason: the last one before the upgrade to 2026.2
 """
 
 RETURN = r"""

@@ -112,9 +112,16 @@ sets:
       description: Seconds that the backup took.
       type: float
     verified:
-      description: What was proved of it, each with C(level) and C(time).
+      description: What was proved of it, each with C(level) and C(time), the highest level last.
       type: list
       elements: dict
+    unproved:
+      description: What could not be verified though nothing is known to be wrong, with C(level), C(time), C(reason).
+      type: list
+      elements: dict
+    pinned:
+      description: Why it is kept whatever a policy of retention says, null when it is not pinned.
+      type: str
 problems:
   description:
     - What lies in the store and is not a set, each with C(name), C(reason) and C(unfinished).

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
+import hashlib
 import os
 import re
 import shlex
@@ -40,9 +40,15 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
     ID_PATTERN,
     check_id,
     check_instance_name,
-    format_utc,
     is_id,
     new_id,
+)
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import (
+    LEVELS,
+    Notes,
+    failure_of,
+    new_check,
+    note_of,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PARTIAL_SUFFIX, PartialSet
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stored import (
@@ -53,8 +59,6 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stored imp
 )
 
 LATEST = "latest"
-
-_VERIFIED_SUFFIX = ".verified.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +72,17 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class BackupSet:
-    """A published set: its folder, its manifest, and what was proved of it since."""
+    """A published set: its folder, its manifest and that one's SHA-256.
+
+    :ivar verified: the records of its verifications, see ``_notes``.
+    :ivar pinned: why it is kept whatever a policy says; empty when it is not pinned.
+    """
 
     path: str
     manifest: dict[str, t.Any]
+    manifest_sha256: str
     verified: list[dict[str, t.Any]]
+    pinned: str
 
     @property
     def set_id(self) -> str:
@@ -103,6 +113,7 @@ class DirectoryStore:
         self.root = os.path.abspath(os.path.expanduser(root))
         self.instance = check_instance_name(instance)
         self.path = os.path.join(self.root, self.instance)
+        self._notes = Notes(self.path)
 
     def open(self, now: datetime.datetime, entropy: bytes, pid: int) -> PartialSet:
         """Start a set, after clearing unfinished ones whose run is dead.
@@ -180,7 +191,7 @@ class DirectoryStore:
         sets: list[BackupSet] = []
         problems: list[Problem] = []
         for name in sorted(self._names(), reverse=True):
-            if name.endswith(_VERIFIED_SUFFIX) and re.fullmatch(ID_PATTERN, name[: -len(_VERIFIED_SUFFIX)]):
+            if note_of(name):
                 continue
             if re.fullmatch(ID_PATTERN + re.escape(PARTIAL_SUFFIX), name):
                 alive = PartialSet(os.path.join(self.path, name)).alive()
@@ -251,23 +262,21 @@ class DirectoryStore:
         :raises IntegrityError: when one differs; that is recorded too.
         """
         begin = time.monotonic()
-        record: dict[str, t.Any] = {"level": "checksums", "time": format_utc(now), "ok": True}
         try:
             read_back(self.source(backup_set), backup_set.manifest["artifacts"])
             self._load(backup_set.set_id, recheck=True)
         except RecoveryError as exc:
-            record.update(ok=False, error=exc.cause)
             if record_it:
-                self._save_verified(backup_set.set_id, record)
+                self.record(backup_set, new_check(LEVELS[0], now, backup_set.manifest_sha256, exc.cause))
             raise
-        record.update(
-            artifacts=len(backup_set.manifest["artifacts"]),
-            bytes=backup_set.size,
-            seconds=round(time.monotonic() - begin, 3),
-        )
+        record = self._passed(backup_set, now, begin)
         if record_it:
-            self._save_verified(backup_set.set_id, record)
+            self.record(backup_set, record)
         return record
+
+    def record(self, backup_set: BackupSet, check: dict[str, t.Any]) -> None:
+        """Keep the outcome of a verification beside the set, as :func:`_notes.new_check` made it."""
+        self._notes.save_check(backup_set.set_id, check)
 
     def publish(self, partial: PartialSet, manifest: dict[str, t.Any], now: datetime.datetime) -> BackupSet:
         """Make the set visible: artifacts read back, SHA256SUMS, manifest, then one rename.
@@ -295,18 +304,27 @@ class DirectoryStore:
             fsync_directory(self.path)
         except OSError as exc:
             raise as_error("publish the backup set", final, exc) from exc
-        self._save_verified(
-            partial.set_id,
-            {
-                "level": "checksums",
-                "time": format_utc(now),
-                "ok": True,
-                "artifacts": len(listed),
-                "bytes": sum(artifact["size"] for artifact in manifest["artifacts"]),
-                "seconds": round(time.monotonic() - begin, 3),
-            },
-        )
+        backup_set = self._load(partial.set_id)
+        self.record(backup_set, self._passed(backup_set, now, begin))
         return self._load(partial.set_id)
+
+    def pin(self, set_id: str, reason: str, now: datetime.datetime, pretend: bool = False) -> bool:
+        """Keep a set whatever a policy says, or, without a reason, let it be pruned like others.
+
+        :param pretend: change nothing.
+        :returns: whether that was not so before.
+        :raises InputError: when there is no such set.
+        """
+        backup_set, reason = self.get(set_id, recheck=True), " ".join(reason.split())
+        changes = backup_set.pinned != reason
+        if changes and not pretend:
+            self._notes.save_pin(backup_set.set_id, reason, now)
+        return changes
+
+    def _passed(self, backup_set: BackupSet, now: datetime.datetime, begin: float) -> dict[str, t.Any]:
+        record = new_check(LEVELS[0], now, backup_set.manifest_sha256)
+        artifacts, seconds = len(backup_set.manifest["artifacts"]), round(time.monotonic() - begin, 3)
+        return dict(record, artifacts=artifacts, bytes=backup_set.size, seconds=seconds)
 
     def _names(self) -> list[str]:
         try:
@@ -342,26 +360,12 @@ class DirectoryStore:
         check_sums(path, manifest, text)
         for artifact in manifest["artifacts"]:
             check_stored_size(path, artifact)
-        verified = self._verified(name)
-        failed = [record for record in verified if not record.get("ok")]
+        sha256 = hashlib.sha256(text).hexdigest()
+        checks = self._notes.checks(name, sha256)
+        failed = failure_of(checks)
         if failed and not recheck:
-            raise IntegrityError("Its last verification failed: %s" % failed[0].get("error"))
-        return BackupSet(path, manifest, verified)
-
-    def _verified(self, set_id: str) -> list[dict[str, t.Any]]:
-        try:
-            with open(os.path.join(self.path, set_id + _VERIFIED_SUFFIX), encoding="ascii") as record:
-                return list(json.load(record)["checks"])
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError, KeyError, TypeError):
-            # What cannot be read proves nothing.
-            return []
-
-    def _save_verified(self, set_id: str, record: dict[str, t.Any]) -> None:
-        checks = [check for check in self._verified(set_id) if check.get("level") != record["level"]] + [record]
-        content = json.dumps({"id": set_id, "checks": checks}, indent=1, sort_keys=True).encode("ascii")
-        write_private(os.path.join(self.path, set_id + _VERIFIED_SUFFIX), content + b"\n")
+            raise IntegrityError("Its last verification failed: %s" % failed.get("error"))
+        return BackupSet(path, manifest, sha256, checks, self._notes.pin(name))
 
 
 def backups_of(sets: t.Iterable[BackupSet]) -> list[BackupSet]:

@@ -1,0 +1,48 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbooks that look after a store, on stores without an instance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _notes
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+from tests.support.playbook import Controller, Run
+from tests.support.site import shown
+from tests.support.store import NOW, publish
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DirectoryStore:
+    """An empty store."""
+    return DirectoryStore(str(tmp_path / "store"), "sso")
+
+
+def play(controller: Controller, store: DirectoryStore, name: str, check: bool = False, **variables: Any) -> Run:
+    """Run a playbook; the variables are given without the prefix C(authentik_)."""
+    given = {"authentik_" + key: value for key, value in {"store": store.root, **variables}.items()}
+    return controller.playbook("playbooks/%s.yml" % name, given, check=check)
+
+
+def test_list_says_what_was_proved_of_each_set_and_what_is_pinned(
+    controller: Controller, store: DirectoryStore
+) -> None:
+    never, checked, failed = publish(store), publish(store), publish(store)
+    Path(never.path + ".verified.json").unlink()
+    store.pin(checked.set_id, "before the upgrade", NOW)
+    store.record(checked, _notes.new_check("decode", NOW, checked.manifest_sha256, "no pg_restore", unproved=True))
+    store.record(failed, _notes.new_check("decode", NOW, failed.manifest_sha256, "it does not decode"))
+    run = play(controller, store, "list")
+    assert run.ok, run.output
+    lines = {line.split()[0].rstrip(":"): line for line in shown(run).splitlines() if line.strip()}
+    assert " never " in lines[never.set_id]
+    assert lines[never.set_id].endswith("media postgresql")
+    assert " checksums 2026-11-22T03:15:00Z " in lines[checked.set_id]
+    assert lines[checked.set_id].endswith("(pinned: before the upgrade; decode could not be verified)")
+    assert lines[failed.set_id].endswith("Its last verification failed: it does not decode")
