@@ -8,12 +8,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import time
 import typing as t
 
 # Nothing limits a transfer but the controller's lease.
 _LIMIT_SECONDS = 30 * 24 * 3600
+_MARK = "authentik-recovery-job:"
+# How ansible-core since 2.19 marks values that plain JSON has no form for.
+_TAGGED = "__ansible_type"
 _BOOKKEEPING = ("started", "finished", "ansible_job_id", "results_file", "invocation", "_ansible_no_log", "erased")
 
 
@@ -48,7 +53,7 @@ class AsyncJob:
     def result(self) -> dict[str, t.Any] | None:
         """Return the module's result, or None while it runs."""
         if self._result is None:
-            status = self._status("status")
+            status = self._read() or self._ask()
             if status.get("finished") or status.get("failed"):
                 self._result = {
                     name: value
@@ -67,13 +72,30 @@ class AsyncJob:
     def clean(self) -> None:
         """Remove the job's file from the host."""
         if self._job_id and self._result is not None:
-            self._status("cleanup")
+            self._command("rm -f -- %s" % shlex.quote(self._file))
 
-    def _status(self, mode: str) -> dict[str, t.Any]:
+    def _read(self) -> dict[str, t.Any]:
+        """Return the status as async_status would, for a tenth of its price; empty when it has to be asked."""
+        said = self._command("echo %s; cat -- %s" % (_MARK, shlex.quote(self._file)))
+        text = str(said.get("stdout", "")).partition(_MARK)[2]
+        try:
+            status = json.loads(text)
+        except ValueError:
+            return {}
+        if said.get("rc") != 0 or _TAGGED in text or not isinstance(status, dict):
+            return {}
+        # The file holds the module's result, which knows nothing of jobs, once that is there.
+        return status if "started" in status else dict(status, finished=True)
+
+    def _ask(self) -> dict[str, t.Any]:
         # The action plugin async_status would look in the login's home, which need not be the module's.
-        arguments = {"jid": self._job_id, "mode": mode, "_async_dir": os.path.dirname(self._file)}
+        arguments = {"jid": self._job_id, "mode": "status", "_async_dir": os.path.dirname(self._file)}
         return dict(
             self._action._execute_module(
                 module_name="ansible.legacy.async_status", module_args=arguments, task_vars=self._task_vars
             )
         )
+
+    def _command(self, command: str) -> dict[str, t.Any]:
+        """Run a command as the module ran: as the user of become, where there is one."""
+        return dict(self._action._low_level_execute_command(command))

@@ -55,6 +55,8 @@ def test_a_set_is_made_listed_and_read_back(rig: Rig) -> None:
     )
     assert run.ok, run.output
     produced, read, swapped, info = (run.results[index].result for index in (1, 3, 4, 5))
+    assert swapped["warnings"] == ["größer ✓"]
+    assert list((rig.work / "home" / ".ansible_async").iterdir()) == []
     assert rig.stored() == content(SIZE, 1)
     assert [(one["path"], one["size"]) for one in read["seen"]] == [
         ("redis/dump.rdb", 0),

@@ -20,7 +20,8 @@ def body(ctx: Any) -> dict[str, Any]:
     seen = []
     sizes: list[list[int]] = []
     if ctx.params["step"] not in ("check", "prepare"):
-        return {"changed": True, "manifest_id": ctx.manifest()["id"], "spool": ctx.params["spool"]}
+        said = ["größer ✓"]
+        return {"changed": True, "manifest_id": ctx.manifest()["id"], "spool": ctx.params["spool"], "warnings": said}
     source = ctx.source()
     for read in ctx.params["reads"]:
         own, size = hashlib.sha256(), 0
