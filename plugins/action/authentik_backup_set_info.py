@@ -20,6 +20,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
     id_time,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import UNPROVED, outcome_of, proved
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._selection import select
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import (
     LATEST,
     BackupSet,
@@ -32,6 +33,9 @@ _SPEC: dict[str, t.Any] = {
     "instance": {"type": "str", "required": True},
     "backup_id": {"type": "str"},
     "verify": {"type": "bool", "default": False},
+    "select": {"type": "list", "elements": "str", "default": []},
+    "select_level": {"type": "str", "choices": ["checksums", "decode"], "default": "checksums"},
+    "select_days": {"type": "int", "default": 0},
 }
 
 
@@ -51,6 +55,9 @@ class ActionModule(ActionBase):
             now = datetime.datetime.now(datetime.UTC)
             work = self._all if options["backup_id"] is None else self._one
             result.update(work(store, options, now), changed=False)
+            result["selected"] = select(
+                store, options["select"], options["select_level"], datetime.timedelta(days=options["select_days"]), now
+            )
         except RecoveryError as exc:
             result.update(exc.as_result(), failed=True)
         return result

@@ -37,6 +37,24 @@ options:
       - What was proved, or failed, is recorded in C(<id>.verified.json) beside the set, except in check mode.
     type: bool
     default: false
+  select:
+    description:
+      - Sets that are to be verified, of which the ids are returned as RV(selected), the damaged ones too.
+      - Ids, V(latest) for the newest backup, V(all) for every set.
+    type: list
+    elements: str
+    default: []
+  select_level:
+    description:
+      - The level at which O(select) is to be verified.
+    type: str
+    choices: [checksums, decode]
+    default: checksums
+  select_days:
+    description:
+      - Leave out of V(all) what was proved at O(select_level), or a higher level, within this number of days.
+    type: int
+    default: 0
 attributes:
   action:
     description: Runs on the controller through an action plugin; the host is not contacted.
@@ -134,6 +152,11 @@ safety_sets:
   returned: with O(backup_id)
   type: list
   elements: dict
+selected:
+  description: Ids of the sets that O(select) means, newest first.
+  returned: success
+  type: list
+  elements: str
 manifest:
   description: The whole manifest.
   returned: with O(backup_id)

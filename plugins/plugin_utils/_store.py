@@ -267,7 +267,8 @@ class DirectoryStore:
             self._load(backup_set.set_id, recheck=True)
         except RecoveryError as exc:
             if record_it:
-                self.record(backup_set, new_check(LEVELS[0], now, backup_set.manifest_sha256, exc.cause))
+                unproved = not isinstance(exc, IntegrityError)
+                self.record(backup_set, new_check(LEVELS[0], now, backup_set.manifest_sha256, exc.cause, unproved))
             raise
         record = self._passed(backup_set, now, begin)
         if record_it:

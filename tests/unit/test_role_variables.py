@@ -22,7 +22,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._module imp
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECK = "authentik_ops.recovery.authentik_variables"
-ROLES = ("authentik", "backup", "cleanup", "list", "restore", "rollback")
+ROLES = ("authentik", "backup", "cleanup", "list", "restore", "rollback", "verify")
 
 
 def documented(role: str) -> dict[str, Any]:
@@ -123,6 +123,7 @@ LEARNT: dict[str, dict[str, Any]] = {
         },
         "backup_set": {"id": SET_ID},
     },
+    "verify": {"verify_chosen": {"selected": [SET_ID]}, "item": SET_ID},
     "restore": {
         "restore_set": {
             "sets": [{"id": SET_ID, "components": ["certs", "config", "media", "postgresql", "redis"]}],
@@ -185,13 +186,17 @@ def walk(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [found for task in tasks for found in (task, *walk(task.get("block", []) + task.get("rescue", [])))]
 
 
-IN_CLEANUP: dict[str, dict[str, tuple[Any, list[str]]]] = {
+IN_OTHERS: dict[str, dict[str, tuple[Any, list[str]]]] = {
     "cleanup": {
         "authentik_cleanup_days": (3, ["kept_copies.days"]),
         "authentik_work_dir": ("/srv/work", ["kept_copies.work_dir"]),
         "authentik_postgresql_admin_user": ("boss", ["kept_copies.admin_user"]),
         "authentik_postgresql_admin_password": ("word", ["kept_copies.admin_password"]),
         "authentik_postgresql_admin_run_as": ("pgadmin", ["kept_copies.admin_run_as"]),
+    },
+    "verify": {
+        "authentik_verify_level": ("decode", ["backup_set_info.select_level", "backup_set_verify.level"]),
+        "authentik_verify_days": (7, ["backup_set_info.select_days"]),
     },
 }
 
@@ -234,9 +239,9 @@ def documentation(module: str) -> dict[str, Any]:
     return documented
 
 
-@pytest.mark.parametrize("role", [*BECOMES, *IN_CLEANUP])
+@pytest.mark.parametrize("role", [*BECOMES, *IN_OTHERS])
 def test_a_variable_becomes_the_option_that_it_stands_for(role: str) -> None:
-    becomes = {**BECOMES, **IN_CLEANUP}[role]
+    becomes = {**BECOMES, **IN_OTHERS}[role]
     made = calls(role, **{name: value for name, (value, _options) in becomes.items()})
     for variable, (value, options) in becomes.items():
         for module, option in (text.split(".") for text in options):
@@ -249,10 +254,10 @@ def test_a_variable_becomes_the_option_that_it_stands_for(role: str) -> None:
             assert variable_spec.get("default") in (None, "latest", spec.get("default")), variable
 
 
-@pytest.mark.parametrize("role", [*BECOMES, *IN_CLEANUP])
+@pytest.mark.parametrize("role", [*BECOMES, *IN_OTHERS])
 def test_what_is_not_given_is_left_to_the_module(role: str) -> None:
     made = calls(role)
-    becomes = {**BECOMES, **IN_CLEANUP}[role]
+    becomes = {**BECOMES, **IN_OTHERS}[role]
     for module, option in (text.split(".") for _value, options in becomes.values() for text in options):
         default = documentation(module)["options"][option].get("default")
         given = [arguments[option] for called, arguments in made if called == module and option in arguments]

@@ -84,9 +84,9 @@ def check(request: Request, source: Any, manifest: dict[str, Any]) -> dict[str, 
     return _compare(request, contents, manifest)
 
 
-def _compare(request: Request, contents: _plan.Contents, manifest: dict[str, Any]) -> dict[str, Any]:
-    summary = contents.summary
-    recorded, found = manifest["components"]["redis"]["fingerprint"], summary.fingerprint()
+def compare_with_manifest(contents: _plan.Contents, manifest: dict[str, Any]) -> None:
+    """:raises IntegrityError: the dump holds something else than the manifest says."""
+    recorded, found = manifest["components"]["redis"]["fingerprint"], contents.summary.fingerprint()
     # The server takes a checksum of zeros for none: a dump that had one has to have it still.
     for name in ("rdb_version", "checksum", "keys", "expiring", "functions"):
         if recorded.get(name) != found[name]:
@@ -94,6 +94,11 @@ def _compare(request: Request, contents: _plan.Contents, manifest: dict[str, Any
                 "The dump %s has %s %s, the manifest says %s." % (ARTIFACT, name, found[name], recorded.get(name)),
                 "The set contradicts itself; use another one.",
             )
+
+
+def _compare(request: Request, contents: _plan.Contents, manifest: dict[str, Any]) -> dict[str, Any]:
+    summary = contents.summary
+    compare_with_manifest(contents, manifest)
     databases = request.chosen
     with Client(request.settings) as client:
         functions = _plan.takes_functions(contents, read_facts(client), databases)
