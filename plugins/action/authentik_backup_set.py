@@ -19,6 +19,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     StateError,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count, format_bytes
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._ephemeral import check_lasting
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._facts import created_by, instance_facts
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import playbook_pid
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
@@ -30,6 +31,7 @@ _SPEC: dict[str, t.Any] = {
     "id": {"type": "str"},
     "instance_facts": {"type": "dict", "default": {}},
     "restore_id": {"type": "str"},
+    "allow_ephemeral": {"type": "bool", "default": False},
     "reason": {"type": "str"},
 }
 _REQUIRED = [(state, ["id"]) for state in ("published", "discarded", "unpinned")] + [("pinned", ["id", "reason"])]
@@ -64,6 +66,8 @@ class ActionModule(ActionBase):
         return result
 
     def _open(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
+        if not options["allow_ephemeral"]:
+            check_lasting(store.path)
         if self._task.check_mode:
             store.check_writable()
             set_id, free = store.propose(now, os.urandom(2)), store.free()

@@ -10,11 +10,25 @@ from __future__ import annotations
 
 import os
 import re
+from typing import NamedTuple
+
+
+class Mount(NamedTuple):
+    """One mount: the part of the file system that is mounted, where, and the file system's type."""
+
+    root: str
+    point: str
+    kind: str
 
 
 def present() -> list[str]:
     """Every mount point there is now."""
-    return mount_points(_text("/proc/self/mountinfo"))
+    return [mount.point for mount in read()]
+
+
+def read() -> list[Mount]:
+    """Every mount there is now, in the order in which they were made."""
+    return parse(_text("/proc/self/mountinfo"))
 
 
 def is_mount_point(path: str) -> bool:
@@ -47,15 +61,20 @@ def unmounted(path: str, fstab: str, mountinfo: str) -> str:
     """The mount point of ``fstab`` at or above ``path`` that ``mountinfo`` does not have; empty when there is none."""
     rows = [line.split() for line in fstab.splitlines() if not line.lstrip().startswith("#")]
     wanted = {_unescape(row[1]).rstrip("/") for row in rows if len(row) > 2}
-    missing = wanted - set(mount_points(mountinfo)) - {"", "none", "swap"}
+    missing = wanted - {mount.point for mount in parse(mountinfo)} - {"", "none", "swap"}
     above = [place for place in missing if (path + "/").startswith(place + "/")]
     return max(above, key=len, default="")
 
 
-def mount_points(mountinfo: str) -> list[str]:
-    """Every mount point in the text of ``/proc/self/mountinfo``."""
-    rows = [line.split(" ") for line in mountinfo.splitlines()]
-    return [_unescape(row[4]) for row in rows if len(row) > 4]
+def parse(mountinfo: str) -> list[Mount]:
+    """Every mount in the text of ``/proc/self/mountinfo``."""
+    found = []
+    for line in mountinfo.splitlines():
+        own, separator, file_system = line.partition(" - ")
+        fields = own.split(" ")
+        if separator and len(fields) > 4:
+            found.append(Mount(_unescape(fields[3]), _unescape(fields[4]), file_system.split(" ")[0]))
+    return found
 
 
 def _unescape(text: str) -> str:

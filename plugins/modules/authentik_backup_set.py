@@ -52,6 +52,14 @@ options:
       - It makes the set a safety set, which V(latest) passes over.
       - Used with O(state=published).
     type: str
+  allow_ephemeral:
+    description:
+      - Whether the store may lie where it is gone when the job or its machine ends. That is in memory (tmpfs) or, in an
+        execution environment or another container, its own file system, an C(emptyDir) volume of its pod, or the
+        folder that ansible-runner makes for the job.
+      - Used with O(state=open), which refuses such a place otherwise.
+    type: bool
+    default: false
   reason:
     description:
       - Why the set is kept, for whoever wonders later. Required with O(state=pinned).

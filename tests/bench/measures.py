@@ -151,7 +151,7 @@ def _save(
     opened = "%s.authentik_backup_set" % NAME
     saving = "%s.%s" % (NAME, module)
     tasks = [
-        {opened: {**reference, "state": "open"}, "register": "opened"},
+        {opened: {**reference, "state": "open", "allow_ephemeral": True}, "register": "opened"},
         {saving: {**options, "backup_set": {**reference, "id": "{{ opened.id }}"}}, **(keywords or {})},
     ]
     play = {"hosts": "all", "gather_facts": False, "tasks": tasks}

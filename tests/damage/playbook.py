@@ -37,6 +37,7 @@ def refusals(site: Site, made: Path, damages: Sequence[Damage]) -> list[str]:
         hosts["case-%d" % number] = dict(
             host,
             authentik_store=str(store),
+            authentik_allow_ephemeral_store=True,
             authentik_instance=NAME,
             authentik_backup_id=folder.name,
             authentik_components=[_component(damage.path)] if damage is not None else [],

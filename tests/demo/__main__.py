@@ -45,7 +45,7 @@ def _run(instance: Instance, ansible: Ansible, store: Path, keep: bool) -> int:
     _say("%d rows in %d tables, %d Redis keys, %d files and folders, in %s" % (
         before.rows, len(before.database.copied), len(before.keys), len(before.files), instance.root))  # fmt: skip
 
-    variables = {"authentik_store": str(store)}
+    variables = {"authentik_store": str(store), "authentik_allow_ephemeral_store": True}
     _title("Backup")
     backup = ansible.playbook("playbooks/backup.yml", variables)
 

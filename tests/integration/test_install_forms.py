@@ -121,7 +121,7 @@ def test_a_backup_with_the_installed_form(user: Controller, tmp_path: Path) -> N
         instance.create()
         inventory = tmp_path / "inventory.json"
         instance.inventory(inventory, "sso.example.org")
-        variables = {"authentik_store": str(tmp_path / "store")}
+        variables = {"authentik_store": str(tmp_path / "store"), "authentik_allow_ephemeral_store": True}
         options = ["-i", str(inventory), "--limit", "sso.example.org,localhost"]
         run = user.playbook("%s.backup" % NAME, variables, options=options)
         assert run.ok, run.output

@@ -26,7 +26,7 @@ def _backup(rig: Rig, media: Path, **published: str) -> Run:
     }
     run = rig.play(
         [
-            {BACKUP_SET: {**rig.where, "state": "open"}, "register": "opened"},
+            {BACKUP_SET: {**rig.where, "state": "open", "allow_ephemeral": True}, "register": "opened"},
             {"authentik_ops.recovery.authentik_static_dirs": produce},
             {BACKUP_SET: {**rig.where, "state": "published", "id": "{{ opened.id }}", **published}},
         ]

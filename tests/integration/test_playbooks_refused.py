@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.demo.instance import VERSION, Picture
+from tests.support.announce import leave_out
 from tests.support.site import NAME, Site, differences
 
 
@@ -206,3 +208,27 @@ def test_list_of_an_instance_that_the_store_does_not_hold(site: Site, before: Pi
     assert "'sso.exmaple.org'" in run.message
     assert "It holds %s." % NAME in run.message
     assert site.run("list", instance=NAME).ok
+
+
+@pytest.mark.parametrize("playbook", ["backup", "restore"])
+def test_a_store_that_is_gone_with_the_machine(site: Site, before: Picture, playbook: str) -> None:
+    memory = Path("/dev/shm")
+    if (
+        "tmpfs"
+        not in subprocess.run(["stat", "-f", "-c", "%T", memory], capture_output=True, text=True, check=True).stdout
+    ):
+        leave_out("/dev/shm is not in memory here")
+    store = memory / ("recovery-%d" % os.getpid())
+    if playbook == "restore":
+        shutil.copytree(site.store, store)
+    try:
+        kept = sorted(store.rglob("*"))
+        run = site.run(playbook, store=str(store), allow_ephemeral_store=False, safety_set=True)
+        assert not run.ok
+        assert "lies in memory (tmpfs on /dev/shm)" in run.message
+        assert "authentik_allow_ephemeral_store" in run.message
+        assert sorted(store.rglob("*")) == kept
+    finally:
+        subprocess.run(["chmod", "-R", "u+w", str(store)], check=False, capture_output=True)
+        shutil.rmtree(store, ignore_errors=True)
+    assert differences(before, site.instance.picture()) == []

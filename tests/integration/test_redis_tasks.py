@@ -36,7 +36,10 @@ def test_into_the_store_and_back(
     opened = {"store": store["store"], "instance": "sso", "id": "{{ opened.id }}"}
     saving = controller.playbook(
         play(
-            {COLLECTION + "authentik_backup_set": {**store, "state": "open"}, "register": "opened"},
+            {
+                COLLECTION + "authentik_backup_set": {**store, "state": "open", "allow_ephemeral": True},
+                "register": "opened",
+            },
             {COLLECTION + "authentik_redis_snapshot": {**instance, **small, "backup_set": opened}, "register": "saved"},
             {
                 COLLECTION + "authentik_backup_set": {

@@ -208,7 +208,7 @@ def test_a_file_in_the_place_is_not_replaced(site: Site, step: str) -> None:
 
 def test_a_mount_point_below_cannot_be_swapped(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     point = str(site.live / "empty")
-    monkeypatch.setattr(_mounts, "mount_points", lambda _text: ["/", point])
+    monkeypatch.setattr(_mounts, "read", lambda: [_mounts.Mount("/", where, "ext4") for where in ("/", point)])
     for step in ("check", "prepare"):
         with pytest.raises(StateError, match=r"is a mount point, which cannot be swapped.*paths: \{media: /path\}"):
             site.step(step)

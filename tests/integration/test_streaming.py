@@ -127,7 +127,9 @@ def test_wrong_options_are_named(rig: Rig) -> None:
         ({"colour": "red"}, "colour"),
     ]
     tasks = [{"stream_out": {**right, **options}, "ignore_errors": True} for options, _says in wrong]
-    run = rig.play([{BACKUP_SET: {**rig.where, "state": "open"}, "register": "opened"}, *tasks])
+    run = rig.play(
+        [{BACKUP_SET: {**rig.where, "state": "open", "allow_ephemeral": True}, "register": "opened"}, *tasks]
+    )
     said = [str(one.result.get("msg")) for one in run.of("stream_out")]
     assert len(said) == len(wrong)
     for message, (options, says) in zip(said, wrong, strict=True):

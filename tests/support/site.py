@@ -50,7 +50,7 @@ class Site:
         **variables: object,
     ) -> Run:
         """Run a playbook of the checkout; the variables are given without the prefix ``authentik_``."""
-        given: dict[str, object] = {"authentik_store": str(self.store)}
+        given: dict[str, object] = {"authentik_store": str(self.store), "authentik_allow_ephemeral_store": True}
         if playbook == "restore" and not self.saves_first:
             given["authentik_safety_set"] = False
         given.update({"authentik_" + name: value for name, value in variables.items()})

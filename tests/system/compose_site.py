@@ -52,7 +52,7 @@ class Site:
 
         :param shell: further variables of the environment that Ansible is run in.
         """
-        given: dict[str, object] = {"authentik_store": str(self.store)}
+        given: dict[str, object] = {"authentik_store": str(self.store), "authentik_allow_ephemeral_store": True}
         if playbook == "restore" and not self.saves_first:
             given["authentik_safety_set"] = False
         given.update({"authentik_" + name: value for name, value in variables.items()})

@@ -51,11 +51,17 @@ def _leftovers(bare_metal: BareMetal) -> str:
 
 
 def _backup(controller: Controller, store: Path, **how: Any) -> Run:
-    return controller.playbook("playbooks/backup.yml", {"authentik_store": str(store)}, **how)
+    return controller.playbook(
+        "playbooks/backup.yml", {"authentik_store": str(store), "authentik_allow_ephemeral_store": True}, **how
+    )
 
 
 def _restore(controller: Controller, store: Path, variables: dict[str, Any] | None = None, **how: Any) -> Run:
-    return controller.playbook("playbooks/restore.yml", {"authentik_store": str(store), **(variables or {})}, **how)
+    return controller.playbook(
+        "playbooks/restore.yml",
+        {"authentik_store": str(store), "authentik_allow_ephemeral_store": True, **(variables or {})},
+        **how,
+    )
 
 
 def test_check_mode_of_a_backup_leaves_no_trace(bare_metal: BareMetal, over_ssh: Controller, store: Path) -> None:

@@ -159,7 +159,7 @@ class Lab:
             authentik_spool_dir=str(self.spools), authentik_chunk_size="32K", authentik_overwrite_config=True
         )
         # Given here, so that the command which a restore prints works as it is.
-        inventory["all"] = {"vars": {"authentik_store": str(self.site.store)}}
+        inventory["all"] = {"vars": {"authentik_store": str(self.site.store), "authentik_allow_ephemeral_store": True}}
         path.write_text(json.dumps(inventory))
 
     def _through_relays(self) -> None:

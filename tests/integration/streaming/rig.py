@@ -85,7 +85,7 @@ class Rig:
         """Open a set, fill it and publish it."""
         produce = {**self.spool, "backup_set": {**self.where, "id": "{{ opened.id }}"}, "parts": list(parts), **options}
         return [
-            {BACKUP_SET: {**self.where, "state": "open"}, "register": "opened"},
+            {BACKUP_SET: {**self.where, "state": "open", "allow_ephemeral": True}, "register": "opened"},
             {"stream_out": produce, **(task or {})},
             {BACKUP_SET: {**self.where, "state": "published", "id": "{{ opened.id }}"}},
         ]
