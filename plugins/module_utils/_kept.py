@@ -68,6 +68,10 @@ def judge(
     :param days: how old, at least, what goes has to be.
     """
     latest = _latest(copies, [record["restore_id"] for record in records])
+    # Of one in place the record says which set is the way back, and how it is used.
+    in_place = [one for one in records if one["safety_set"] and one["state"] in _restore_record.OPEN]
+    for record in in_place[-1:]:
+        latest.setdefault(record["restore_id"], "anything in place")
     open_ids = _open(records)
     ended = {record["restore_id"] for record in records} - open_ids
     verdicts = []
@@ -104,7 +108,8 @@ def _latest(copies: Sequence[Copy], recorded: Sequence[str]) -> dict[str, str]:
 
 def _open(records: Sequence[dict[str, Any]]) -> set[str]:
     """Return the restores that may still run, or wait to be rolled back: none was begun and finished after them."""
-    found: set[str] = set()
+    gone = _restore_record.find_gone(list(records))
+    found: set[str] = {gone["restore_id"]} if gone else set()
     for record in reversed(records):
         if record["state"] in (_restore_record.DONE, _restore_record.UNDONE):
             break

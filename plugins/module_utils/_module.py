@@ -106,6 +106,9 @@ ADMIN_SPEC: dict[str, Any] = {
     "admin_run_as": {"type": "str"},
 }
 
+SIDE_BY_SIDE, IN_PLACE = "side_by_side", "in_place"
+MODE_SPEC: dict[str, Any] = {"mode": {"type": "str", "choices": [SIDE_BY_SIDE, IN_PLACE], "default": SIDE_BY_SIDE}}
+
 IMAGES_SPEC: dict[str, Any] = {
     "images": {
         "type": "list",

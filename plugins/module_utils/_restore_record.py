@@ -35,8 +35,11 @@ RUNNING, DONE, PUT_BACK, FAILED, UNDONE, CLEANED = "running", "done", "put_back"
 STATES = (RUNNING, DONE, PUT_BACK, FAILED, UNDONE, CLEANED)
 #: Of these something is in place, or half in place, that a rollback takes away again.
 OPEN = (RUNNING, DONE, FAILED)
-_TEXTS = ("restore_id", "set_id", "instance", "deployment", "state", "started", "ended")
+_TEXTS = ("restore_id", "set_id", "instance", "deployment", "state", "started", "ended", "mode", "safety_set")
 _LISTS = ("components", "databases", "directories")
+#: ``safety_set`` is the id of the set that is the only way back, from right before anything is removed; ``gone`` says
+#: that it may be, and that nothing is in its place yet.
+_OF_ONE_IN_PLACE = {"mode": "side_by_side", "safety_set": "", "gone": False}
 
 
 class Found(NamedTuple):
@@ -53,7 +56,7 @@ class Found(NamedTuple):
 def begin(work_dir: str, manifest: dict[str, Any], facts: dict[str, Any], now: datetime.datetime) -> dict[str, Any]:
     """Write the record of a restore that is about to change something, and the set's manifest; return the record.
 
-    :param facts: ``restore_id``, ``instance``, ``deployment``, ``components`` and ``undo``.
+    :param facts: ``restore_id``, ``instance``, ``deployment``, ``components``, ``undo``, and what differs in place.
     :param now: an aware moment.
     :raises StateError: the id is that of a restore that was finished, or interrupted, and not undone.
     """
@@ -75,6 +78,7 @@ def begin(work_dir: str, manifest: dict[str, Any], facts: dict[str, Any], now: d
         "ended": "",
         "databases": [],
         "directories": [],
+        **_OF_ONE_IN_PLACE,
         **facts,
     }
     folder = os.path.join(work_dir, restore_id)
@@ -87,7 +91,7 @@ def begin(work_dir: str, manifest: dict[str, Any], facts: dict[str, Any], now: d
 def update(
     work_dir: str, restore_id: str, facts: dict[str, Any], now: datetime.datetime, pretend: bool = False
 ) -> tuple[dict[str, Any], bool]:
-    """Complete a record: its state, databases and directories. Return it, and whether that changed anything.
+    """Complete a record: its state and what else is given. Return it, and whether that changed anything.
 
     :raises StateError: there is none, or the folder of the records would itself be swapped.
     """
@@ -127,6 +131,8 @@ def read(work_dir: str, restore_id: str) -> dict[str, Any] | None:
         raise IntegrityError("%s is damaged: %s" % (path, exc), _BY_HAND) from exc
     if isinstance(record, dict) and isinstance(record.get("format"), int) and record["format"] > FORMAT:
         raise IntegrityError("%s was written by a later version of the collection" % path, "Use that version")
+    if isinstance(record, dict):
+        record = {**_OF_ONE_IN_PLACE, **record}
     if not _is_whole(record) or record["restore_id"] != restore_id:
         raise IntegrityError("%s is no record of the restore %s" % (path, restore_id), _BY_HAND)
     return dict(record)
@@ -142,6 +148,7 @@ def _is_whole(record: Any) -> bool:
         and all(isinstance(record.get(name), list) for name in _LISTS)
         and isinstance(record.get("undo"), dict)
         and isinstance(record.get("number"), int)
+        and isinstance(record.get("gone"), bool)
         and record["state"] in STATES
     )
 
@@ -187,6 +194,22 @@ def choose(work_dir: str, instance: str, restore_id: str | None) -> dict[str, An
     if not candidates or candidates[-1]["state"] == CLEANED:
         raise StateError("There is no restore of %s on this host to be rolled back" % instance, _known(found, work_dir))
     return candidates[-1]
+
+
+def find_gone(records: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the record of a restore in place that removed what was live and was cut off then; None where none was.
+
+    A later restore that was finished, or that brought back what was there, settles it for its components. Pure.
+
+    :param records: of one instance, the latest restore last.
+    """
+    settled: set[str] = set()
+    for record in reversed(records):
+        if record["gone"] and record["state"] in (RUNNING, FAILED) and set(record["components"]) - settled:
+            return record
+        if record["state"] in (DONE, CLEANED) or (record["safety_set"] and record["state"] in (PUT_BACK, UNDONE)):
+            settled.update(record["components"])
+    return None
 
 
 def forget(work_dir: str, restore_id: str) -> None:

@@ -80,7 +80,7 @@ class Inside(Way):
         elif _tar_extract.foreign_owners(read_root(live)):
             said.append("%s: %s belongs to another user; run the task with become: true" % (component, live))
         else:
-            said += ["%s: %s; run the task with become: true" % (component, stuck) for stuck in _immovable(live)]
+            said += ["%s: %s; run the task with become: true" % (component, stuck) for stuck in immovable(live)]
         return said
 
     def fate(self, names: list[str]) -> list[str]:
@@ -90,6 +90,10 @@ class Inside(Way):
             " holds would be exchanged entry by entry" % (place.component, place.live),
             "%s: what is in it now would be kept in %s" % (place.component, place.before),
         ]
+        return said + self.left_alone(names)
+
+    def left_alone(self, names: list[str]) -> list[str]:
+        place, said = self.place, []
         why = content_rule(place.live)
         if why(LOST_FOUND.encode()) is not None:
             said.append("%s: %s of the file system stays as it is" % (place.component, LOST_FOUND))
@@ -137,7 +141,7 @@ class Inside(Way):
     def _begin(self) -> None:
         """Make the folder for what is live, which gets its name only when its journal is whole."""
         live = self.place.live
-        stuck = [] if os.geteuid() == 0 else _immovable(self.place.new)
+        stuck = [] if os.geteuid() == 0 else immovable(self.place.new)
         if stuck:
             raise StateError("%s: %s" % (self.place.component, "; ".join(stuck)), "Run the task with become: true")
         remove(self._aside)
@@ -289,7 +293,7 @@ class Inside(Way):
             return _make_tree(folder)
 
 
-def _immovable(folder: str) -> list[str]:
+def immovable(folder: str) -> list[str]:
     """Folders that only root can move to another one, because their owner may not write to them."""
     paths = [folder] + [os.path.join(folder, name) for name in content_names(folder)]
     return [

@@ -83,7 +83,7 @@ def arrange(work: Work) -> list[str]:
     except OSError as exc:
         raise StateError(
             "%s: the parts of %s could not be put apart: %s" % (work.component, whole, exc.strerror),
-            "Nothing live was changed; all its directories have to be on one file system",
+            "All its directories have to be on one file system",
         ) from exc
     return [_left_out(work, rest)] if rest else []
 

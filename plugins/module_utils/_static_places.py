@@ -29,6 +29,7 @@ class Place(NamedTuple):
     """Where a component is restored to, and the names used on the way.
 
     :ivar inside: whether the copies are inside the directory, because it cannot be renamed.
+    :ivar in_place: whether what the directory holds is removed before its copy is unpacked, because both do not fit.
     """
 
     component: str
@@ -37,6 +38,7 @@ class Place(NamedTuple):
     before: str
     inside: bool
     restore_id: str
+    in_place: bool = False
 
     @property
     def whole(self) -> str:
@@ -103,6 +105,24 @@ def _place(component: str, live: str, restore_id: str) -> Place:
         return Place(component, live, new, _static_names.inside(live, "before", restore_id), True, restore_id)
     new, before = (_static_names.beside(live, kind, restore_id) for kind in ("new", "before"))
     return Place(component, live, new, before, False, restore_id)
+
+
+def in_place(work: list[Work]) -> list[Work]:
+    """The same, where what is live is removed first.
+
+    Where nothing is, nothing has to be, and an undo goes by names. Of further parts the set may hold nothing: what is
+    live is left alone then.
+    """
+    return [
+        item._replace(parts=(first._replace(place=_in_place(first.place)), *rest))
+        for item in work
+        for first, *rest in [item.parts]
+    ]
+
+
+def _in_place(place: Place) -> Place:
+    live = os.path.isdir(place.live) or os.path.islink(place.live)
+    return place._replace(in_place=live and not os.path.lexists(place.before))
 
 
 def _goes_inside(live: str, restore_id: str) -> bool:

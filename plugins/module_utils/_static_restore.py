@@ -15,6 +15,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils import (
     _mounts,
     _static,
     _static_move,
+    _static_names,
     _static_owners,
     _tar_codec,
     _tar_extract,
@@ -34,6 +35,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_pla
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_space import check_space
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_swap import (
+    clear,
     swap,
     target_blockers,
     undo,
@@ -153,10 +155,13 @@ def check(work: Work, source: DirectorySource | SpoolSource, moved_to: str = "")
         )
     counts = record["fingerprint"]
     plan = [
-        "%s: %s, %s, would be unpacked to %s, proved equal to the backup, and swapped with %s by rename"
+        "%s: %s, %s, would be unpacked to %s, proved equal to the backup, and %s"
         % (
             work.component, count(counts["files"], "file"), format_bytes(counts["bytes"]), _copy(work),
-            " and ".join(part.place.live for part in work.parts),
+            "; ".join(
+                ("put in the place of %s" if part.place.in_place else "swapped with %s by rename") % part.place.live
+                for part in work.parts
+            ),
         )
     ]  # fmt: skip
     plan += _static_move.describe(work, names) + _static_owners.describe(work, saved, moved_to)
@@ -194,7 +199,7 @@ def prepare(work: Work, source: DirectorySource | SpoolSource, moved_to: str = "
     try:
         for way in ways:
             way.make_room()
-        warnings = _unpack(work.record, source, _copy(work))
+        warnings = _unpack(work, source, _copy(work))
         _static_owners.give(work, _copy(work), moved_to)
         if work.moves:
             for parent in made:
@@ -214,14 +219,20 @@ def prepare(work: Work, source: DirectorySource | SpoolSource, moved_to: str = "
 def _barred(work: Work) -> list[str]:
     """Why nothing can be prepared, in sentences."""
     places = [part.place for part in work.parts]
-    return [blocker for place in places for blocker in target_blockers(place)] + [
-        "%s exists: this restore was swapped in already" % place.before
-        for place in places
-        if os.path.lexists(place.before)
-    ]
+    full = [place for place in places if place.in_place and _static_names.content_names(place.live)]
+    return (
+        [blocker for place in places for blocker in target_blockers(place)]
+        + ["%s still holds something, and in place it is removed first: run step: clear" % place.live for place in full]
+        + [
+            "%s exists: this restore was swapped in already" % place.before
+            for place in places
+            if os.path.lexists(place.before)
+        ]
+    )
 
 
-def _unpack(record: dict[str, Any], source: DirectorySource | SpoolSource, copy: str) -> list[str]:
+def _unpack(work: Work, source: DirectorySource | SpoolSource, copy: str) -> list[str]:
+    record, gone = work.record, any(part.place.in_place for part in work.parts)
     fd = _tar_extract.make_folder(copy)
     try:
         extraction = _tar_extract.Extraction(fd, copy)
@@ -232,18 +243,22 @@ def _unpack(record: dict[str, Any], source: DirectorySource | SpoolSource, copy:
         finally:
             extraction.close()
         _findings, found = _static.digest_tree(copy)
-        _compare(record, found, copy)
+        _compare(record, found, copy, _RESTORE_SAFETY_SET if gone else _CHOOSE_ANOTHER)
     finally:
         os.close(fd)
     return extraction.warnings
 
 
-def _compare(record: dict[str, Any], found: dict[str, Any], what: str) -> None:
+_CHOOSE_ANOTHER = "Nothing live was changed; choose another backup set"
+_RESTORE_SAFETY_SET = "What was live had been removed before: its safety set brings it back"
+
+
+def _compare(record: dict[str, Any], found: dict[str, Any], what: str, hint: str = _CHOOSE_ANOTHER) -> None:
     said = differences(record["fingerprint"], found)
     if said:
         raise IntegrityError(
             "%s: %s is not equal to the backup's fingerprint: %s" % (record["component"], what, "; ".join(said)),
-            "Nothing live was changed; choose another backup set",
+            hint,
         )
 
 
@@ -256,7 +271,7 @@ def restore(
 ) -> dict[str, Any]:
     """Do one step for several directories.
 
-    :param step: ``check``, ``prepare``, ``swap`` or ``undo``.
+    :param step: ``check``, ``clear``, ``prepare``, ``swap`` or ``undo``.
     :param work: records as :func:`choose` gives them, with their places.
     :param open_source: called where artifacts are read.
     :param pretend: check mode: ``prepare`` and ``swap`` do what ``check`` does, ``undo`` only says what it would do.
@@ -269,6 +284,10 @@ def restore(
     if step == "undo":
         for item in reversed(work):
             plan += undo(item, pretend)
+        changed = bool(plan)
+    elif step == "clear":
+        _refuse([blocker for item in work for part in item.parts for blocker in target_blockers(part.place)], [])
+        plan = clear(work, pretend)
         changed = bool(plan)
     elif step == "check" or pretend:
         plan = _check_all(work, open_source(), moved_to)
@@ -288,9 +307,15 @@ def restore(
             ]
     else:
         swapped = [place for item in work for place in swap(item)]
-        plan = ["%s: %s was swapped in; kept: %s" % (place.component, place.live, place.before) for place in swapped]
+        plan = [_swapped(place) for place in swapped]
         changed = bool(swapped)
     return {"changed": changed, "plan": plan, "warnings": warnings}
+
+
+def _swapped(place: Place) -> str:
+    if place.in_place:
+        return "%s: %s was put in its place" % (place.component, place.live)
+    return "%s: %s was swapped in; kept: %s" % (place.component, place.live, place.before)
 
 
 def _check_all(work: list[Work], source: DirectorySource | SpoolSource, moved_to: str) -> list[str]:

@@ -12,7 +12,10 @@ import os
 from typing import TYPE_CHECKING
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import free_bytes
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_names import abandoned_copies
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_names import (
+    abandoned_copies,
+    content_names,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_swap import way_of
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count, format_bytes
 
@@ -40,9 +43,12 @@ class _Need:
         self.size += counts["bytes"] + _OVERHEAD * names
         for part in work.parts:
             self._leftovers.update(copy.path for copy in abandoned_copies(part.place.live))
+            if part.place.in_place and os.path.isdir(part.place.live):
+                live = part.place.live
+                self._leftovers.update(os.path.join(live, name) for name in content_names(live))
 
     def blockers(self) -> Iterator[str]:
-        # What killed restores left is removed before anything is unpacked.
+        # What killed restores left is removed before anything is unpacked, and in place what is live.
         size, names = 0, 0
         for path in sorted(self._leftovers):
             found = _measure(path)
@@ -74,8 +80,9 @@ def check_space(work: list[Work]) -> list[str]:
 
 
 def _measure(path: str) -> tuple[int, int]:
-    """Bytes and inodes that removing a tree frees."""
-    seen = {}
+    """Bytes and inodes that removing a file or a tree frees."""
+    info = os.lstat(path)
+    seen = {(info.st_dev, info.st_ino): info.st_blocks * 512}
     for folder, _folders, files in os.walk(path):
         for place in [folder] + [os.path.join(folder, name) for name in files]:
             info = os.lstat(place)

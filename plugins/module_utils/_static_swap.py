@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _mounts, _static_move
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import StateError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_beside import Beside
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_in_place import InPlace
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_inside import Inside
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_move import remove
 
@@ -24,7 +25,25 @@ if TYPE_CHECKING:
 
 def way_of(place: Place) -> Way:
     """How the copy of this place is swapped in and out."""
-    return Inside(place) if place.inside else Beside(place)
+    way = Inside(place) if place.inside else Beside(place)
+    return InPlace(place, way) if place.in_place else way
+
+
+def clear(work: list[Work], pretend: bool) -> list[str]:
+    """Remove what is live, where it is restored in place; sentences saying what was removed.
+
+    :param pretend: only say it.
+    :raises StateError: it cannot be removed, or not all of it.
+    """
+    said = []
+    for place in [part.place for item in work for part in item.parts]:
+        way = way_of(place)
+        if isinstance(way, InPlace):
+            try:
+                said += way.empty(pretend)
+            except OSError as exc:
+                raise _failed(place, "emptied", exc) from exc
+    return said
 
 
 def swap(work: Work) -> list[Place]:
@@ -87,7 +106,9 @@ def _undo(work: Work, part: Part, pretend: bool) -> list[str]:
 def _failed(place: Place, what: str, exc: OSError) -> StateError:
     return StateError(
         "%s: %s could not be %s: %s" % (place.component, place.live, what, exc),
-        "How far it got is on the disk: step undo goes back from there, once the reason is gone",
+        "Some of it is gone: its safety set brings it back, once the reason is gone"
+        if place.in_place
+        else "How far it got is on the disk: step undo goes back from there, once the reason is gone",
         "ls -la %s" % place.live,
     )
 

@@ -4,7 +4,7 @@
 
 # Private to the collection: names and behaviour may change in any release.
 
-"""The two ways in which a copy takes the place of a live directory have this in common."""
+"""The ways in which a copy takes the place of a live directory have this in common."""
 
 from __future__ import annotations
 
@@ -55,6 +55,10 @@ class Way(abc.ABC):
 
         :param names: what lies in the tree itself that is to be live; empty where that is not known.
         """
+
+    def left_alone(self, names: list[str]) -> list[str]:
+        """Sentences for the plan on what is neither exchanged nor restored; parameter as in :meth:`fate`."""
+        return []
 
     @abc.abstractmethod
     def clear(self) -> None:

@@ -15,6 +15,7 @@ description:
     copy stands beside it and has been proved equal to what was backed up.
   - A database is never restored into. A new one is created, loaded as the application role, compared with the
     fingerprint of the set row by row, and takes the live name by rename. What was live stays under another name.
+  - Only where the disk does not hold two of them, and O(mode=in_place) asks for it, the live one is dropped before.
   - Creating and renaming databases takes more than a plain owner may do. See O(admin_user).
 author:
   - The authentik_ops.recovery contributors (@authentik-ops)
@@ -22,6 +23,7 @@ extends_documentation_fragment:
   - authentik_ops.recovery.attributes
   - authentik_ops.recovery.instance
   - authentik_ops.recovery.postgresql_admin
+  - authentik_ops.recovery.restore_mode
   - authentik_ops.recovery.stream.consumer
 options:
   step:
@@ -29,16 +31,18 @@ options:
       - V(check) reads the artifact to its last byte, decodes every row of it, compares the set with the server and
         returns the plan. The artifact of roles and settings is read, too. Nothing is changed. Check mode does this for
         V(prepare), too.
+      - V(clear), with O(mode=in_place) alone, drops the live database. Connections to it are ended. It is renamed to
+        C(<db>_before_<id>) first, so that until it is dropped V(undo) brings it back. Stop authentik first.
       - V(prepare) creates the database C(<db>_load_<id>), loads it, and proves it equal to the set's fingerprint. Only
         then it is named C(<db>_new_<id>). When anything goes wrong it is dropped.
       - V(swap) renames the live database to C(<db>_before_<id>) and C(<db>_new_<id>) to the live name, in one
         transaction. Connections to the live database are ended. Stop authentik first.
-      - While it exchanges databases it holds the lock that authentik takes around its migrations, so that none begins,
-        and none is cut in two. See O(migration_timeout).
+      - While databases are exchanged, or taken away, the lock that authentik takes around its migrations is held, so
+        that none begins, and none is cut in two. See O(migration_timeout).
       - V(undo) renames C(<db>_before_<id>) back and drops what was prepared, whichever step had been reached. Where
-        there was no database before, the restored one stays.
+        there was no database before, or it was dropped, the restored one stays.
     type: str
-    choices: [check, prepare, swap, undo]
+    choices: [check, clear, prepare, swap, undo]
     required: true
   restore_id:
     description:
@@ -108,13 +112,13 @@ options:
           - Disable in the copy every user who is disabled in the present database, or was removed from it, since the
             set was made.
           - Refused when no superuser would be left active. Where there is no present database, nobody is disabled, and
-            that is said.
+            that is said. Refused with O(mode=in_place), where there is none any more by then.
         type: bool
         default: false
   migration_timeout:
     description:
-      - How many seconds O(step=swap) and O(step=undo) wait while authentik migrates the live database. After that they
-        fail, naming the session, and nothing is exchanged.
+      - How many seconds O(step=clear), O(step=swap) and O(step=undo) wait while authentik migrates the live database.
+        After that they fail, naming the session, and nothing is exchanged or dropped.
       - Only the instance's own database is meant. V(0) does not wait.
     type: int
     default: 60
@@ -122,14 +126,15 @@ attributes:
   check_mode:
     support: full
     details:
-      - O(step=check) and O(step=prepare) do all reading and comparing. O(step=swap) and O(step=undo) return the
-        renames that they would do.
+      - O(step=check) and O(step=prepare) do all reading and comparing. O(step=clear), O(step=swap) and O(step=undo)
+        return the renames that they would do, and what they would drop.
   diff_mode:
     support: none
   idempotent:
     support: partial
     details:
-      - O(step=swap) and O(step=undo) change nothing the second time. O(step=prepare) prepares anew.
+      - O(step=clear), O(step=swap) and O(step=undo) change nothing the second time. O(step=prepare) prepares anew. In
+        place nothing tells what was swapped, so that a second O(step=swap) fails.
 """
 
 EXAMPLES = r"""
@@ -150,6 +155,12 @@ EXAMPLES = r"""
 - name: Exchange the two
   authentik_ops.recovery.authentik_pg_restore:
     step: swap
+    restore_id: "{{ restore_id }}"
+
+- name: Where the disk does not hold both, drop the live one before its copy is loaded
+  authentik_ops.recovery.authentik_pg_restore:
+    step: clear
+    mode: in_place
     restore_id: "{{ restore_id }}"
 
 - name: Put back what was live before, on a server where only its superuser may rename databases
@@ -317,7 +328,7 @@ renamed:
   sample: [["authentik", "authentik_before_20261124t120000z_0a1b"]]
 dropped:
   description: Databases that were dropped, or in check mode would be.
-  returned: O(step=undo)
+  returned: O(step=clear) and O(step=undo)
   type: list
   elements: str
   sample: ["authentik_new_20261124t120000z_0a1b"]
@@ -337,7 +348,7 @@ present:
   sample: ["authentik"]
 cut_over_seconds:
   description: How long nobody could connect to the live name.
-  returned: O(step=swap) and O(step=undo), not in check mode
+  returned: O(step=clear), O(step=swap) and O(step=undo), not in check mode
   type: float
   sample: 0.07
 """
@@ -387,8 +398,10 @@ def body(ctx: _module.Context) -> dict[str, Any]:
         after_restore=AfterRestore(**ctx.params["after_restore"]),
         migration_seconds=ctx.params["migration_timeout"],
         restore_as=ctx.params["restore_as"],
+        in_place=ctx.params["mode"] == _module.IN_PLACE,
     )
     refuse_apart(ctx)
+    refuse_in_place(ctx, request)
     result = read_set(ctx, request) if ctx.params["step"] in ("check", "prepare") else exchange(ctx, request)
     for warning in result.pop("warnings", []):
         ctx.warn(warning)
@@ -399,7 +412,7 @@ def refuse_apart(ctx: _module.Context) -> None:
     """Refuse what makes no sense for a database that gets a name of its own."""
     if ctx.params["restore_as"] is None:
         return
-    if ctx.params["step"] in ("swap", "undo"):
+    if ctx.params["step"] in ("clear", "swap", "undo"):
         raise InputError(
             "restore_as has no step %s" % ctx.params["step"],
             hint="the step prepare ends with the database under that name, and touches no other: to be rid of it, "
@@ -414,6 +427,26 @@ def refuse_apart(ctx: _module.Context) -> None:
         raise InputError(
             "restore_as names one database, and databases names %d" % len(ctx.params["databases"]),
             hint="restore them one by one, each with a name of its own",
+        )
+
+
+def refuse_in_place(ctx: _module.Context, request: Request) -> None:
+    """Refuse what needs the live database after it was dropped, and to drop it where it is to be kept."""
+    if ctx.params["step"] == "clear" and not request.in_place:
+        raise InputError(
+            "step=clear drops the live database, which side by side is kept",
+            hint="leave it out; or give mode=in_place, once a backup set of the live database was verified",
+        )
+    if request.in_place and request.restore_as is not None:
+        raise InputError(
+            "restore_as and mode=in_place do not go together",
+            hint="a database under another name touches no other: leave mode out",
+        )
+    if request.in_place and request.after_restore.keep_disabled:
+        raise InputError(
+            "after_restore: keep_disabled and mode=in_place do not go together",
+            hint="who is disabled is read in the present database, which is dropped before. Leave keep_disabled out, "
+            "and disable them after the restore: its plan has the names",
         )
 
 
@@ -453,6 +486,11 @@ def exchange(ctx: _module.Context, request: Request) -> dict[str, Any]:
     if ctx.params["manifest"] is not None or ctx.params["src"]:
         targets = [database.target for database in wanted(ctx, request)]
     keep = ctx.params["keep_undone"]
+    if ctx.params["step"] == "clear":
+        if ctx.check_mode:
+            dropped = _restore_swap.plan_clear(request, targets)
+            return {"changed": bool(dropped), "dropped": dropped}
+        return _restore_swap.clear(request, targets)
     if ctx.params["step"] == "swap":
         if ctx.check_mode:
             renames = _restore_swap.plan_swap(request, targets)
@@ -470,7 +508,7 @@ def wanted(ctx: _module.Context, request: Request) -> list[_restore_set.SetDatab
 def main() -> None:
     spec = dict(
         _module.INSTANCE_SPEC,
-        step={"type": "str", "choices": ["check", "prepare", "swap", "undo"], "required": True},
+        step={"type": "str", "choices": ["check", "clear", "prepare", "swap", "undo"], "required": True},
         restore_id={"type": "str"},
         databases={"type": "list", "elements": "str", "default": []},
         restore_as={"type": "str"},
@@ -480,9 +518,10 @@ def main() -> None:
         after_restore={"type": "dict", "default": {}, "options": AFTER_RESTORE},
         migration_timeout={"type": "int", "default": MIGRATION_SECONDS},
         **_module.ADMIN_SPEC,
+        **_module.MODE_SPEC,
     )
     spec.update(_module.CONSUMER_SPEC)
-    required = [("step", step, ["restore_id"]) for step in ("prepare", "swap", "undo")]
+    required = [("step", step, ["restore_id"]) for step in ("clear", "prepare", "swap", "undo")]
     _module.run_module(spec, body, required_if=required)
 
 

@@ -94,6 +94,23 @@ options:
       - Live paths of the directories that are restored. What is recorded stays when not given.
     type: list
     elements: path
+  mode:
+    description:
+      - Whether what is live is kept, or removed before its copy is there, as the modules that restore have it. Given
+        when the restore begins.
+    type: str
+    choices: [side_by_side, in_place]
+    default: side_by_side
+  safety_set:
+    description:
+      - Id of the backup set that is the only way back of a restore in place. To be written down before anything is
+        removed. What is recorded stays when not given.
+    type: str
+  gone:
+    description:
+      - Whether what was live may have been removed already, and nothing is in its place yet. What is recorded stays
+        when not given.
+    type: bool
   state:
     description:
       - How far the restore has come. A restore begins as V(running).
@@ -113,6 +130,12 @@ EXAMPLES = r"""
       id: 20261122T031500Z-7f3a
     instance: sso
     components: [postgresql, media]
+
+- name: Write down that what is live is about to be removed, and what brings it back
+  authentik_ops.recovery.authentik_restore_record:
+    restore_id: 20261123T090000Z-11aa
+    safety_set: 20261123T090003Z-22bb
+    gone: true
 
 - name: Write down that it is finished
   authentik_ops.recovery.authentik_restore_record:
@@ -135,7 +158,12 @@ import datetime
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest, _restore_record
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import default_work_dir
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import BACKUP_SET, Context, run_module
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import (
+    BACKUP_SET,
+    MODE_SPEC,
+    Context,
+    run_module,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import check_id
 
 ARGUMENT_SPEC = {
@@ -149,6 +177,9 @@ ARGUMENT_SPEC = {
     "undo": {"type": "dict", "default": {}},
     "databases": {"type": "list", "elements": "str"},
     "directories": {"type": "list", "elements": "path"},
+    **MODE_SPEC,
+    "safety_set": {"type": "str"},
+    "gone": {"type": "bool"},
     "state": {"type": "str", "choices": list(_restore_record.STATES)},
 }
 
@@ -158,12 +189,13 @@ def body(ctx: Context) -> dict[str, object]:
     params, now = ctx.params, datetime.datetime.now(datetime.timezone.utc)
     work_dir, restore_id = params["work_dir"] or default_work_dir(), check_id(params["restore_id"])
     if params["manifest"] is None:
-        facts = {name: params[name] for name in ("databases", "directories", "state")}
+        facts = {name: params[name] for name in ("databases", "directories", "safety_set", "gone", "state")}
         record, changed = _restore_record.update(work_dir, restore_id, facts, now, ctx.check_mode)
         return {"changed": changed, "record": record}
     if not params["instance"]:
         raise InputError("backup_set is given without instance", "Name the instance that is restored into")
-    facts = {name: params[name] for name in ("restore_id", "instance", "deployment", "components", "undo")}
+    facts = {name: params[name] for name in ("restore_id", "instance", "deployment", "components", "undo", "mode")}
+    facts.update({name: params[name] for name in ("safety_set", "gone") if params[name] is not None})
     if ctx.check_mode:
         return {"changed": True, "record": facts}
     record = _restore_record.begin(work_dir, _manifest.validate(params["manifest"]), facts, now)

@@ -62,6 +62,13 @@ interrupted:
   returned: success
   type: list
   elements: dict
+gone:
+  description:
+    - The record of a restore in place that removed what was live and was cut off before anything was in its place,
+      unless a later restore settled that. Empty where there is none.
+  returned: success
+  type: dict
+  sample: {}
 chosen:
   description: The record of the restore to take back.
   returned: with O(choose)
@@ -105,6 +112,7 @@ def body(ctx: Context) -> dict[str, object]:
     result = {
         "changed": False,
         "records": found.records,
+        "gone": _restore_record.find_gone(found.records) or {},
         "interrupted": [record for record in found.records if record["state"] == _restore_record.RUNNING],
     }
     if params["choose"]:

@@ -17,7 +17,8 @@ author:
 description:
   - Restores directories that M(authentik_ops.recovery.authentik_static_dirs) saved, one step at a time.
   - Nothing live is touched before the new copy, C(<directory>.new-<restore id>), was proved equal to the backup by its
-    tree digest. The directory it replaces stays as C(<directory>.before-<restore id>).
+    tree digest. The directory it replaces stays as C(<directory>.before-<restore id>). Only where the disk does not
+    hold both, and O(mode=in_place) asks for it, what it holds is removed before.
   - A directory that cannot be renamed itself, because it is a mount point or the root of a volume, or because the
     folder above it may not be written to, is exchanged entry by entry. The new copy is then unpacked inside it, in
     C(<directory>/.authentik-new-<restore id>), and what it held stays in C(<directory>/.authentik-before-<restore id>),
@@ -38,29 +39,37 @@ attributes:
   check_mode:
     support: full
     details:
-      - V(prepare) and V(swap) do what O(step=check) does. V(undo) says what it would do.
+      - V(prepare) and V(swap) do what O(step=check) does. V(clear) and V(undo) say what they would do.
   diff_mode:
     support: none
   idempotent:
     support: partial
     details:
-      - V(swap) and V(undo) report no change when there is nothing left to do. V(prepare) builds the copy anew.
+      - V(clear), V(swap) and V(undo) report no change when there is nothing left to do. V(prepare) builds the copy
+        anew. In place nothing tells what was swapped, so that a second V(swap) fails.
 extends_documentation_fragment:
   - authentik_ops.recovery.attributes
   - authentik_ops.recovery.instance
+  - authentik_ops.recovery.restore_mode
   - authentik_ops.recovery.stream.consumer
 options:
   step:
     description:
       - V(check) reads every byte of the archives and looks at the target, and changes nothing.
+      - V(clear), with O(mode=in_place) alone, removes what the live directories hold. The directories themselves stay
+        until their copies take their places. Stop authentik first.
       - V(prepare) unpacks beside the live directory, or inside it, and proves the copy equal to the backup. Copies of
         the same directory that other restores prepared and never swapped in are removed.
       - V(swap) exchanges both by rename, of the directories or of what they hold. Stop authentik first.
       - V(undo) puts back what was before and removes what was prepared. It can be repeated, and needs no state but
         the names on the disk. A restored directory that was changed since stays, as C(<directory>.undone-<restore id>).
+        What V(clear) removed does not come back by it.
+      - With O(mode=in_place) a directory that does not exist is restored side by side all the same, and so is the one
+        for C(reports) where C(data) of the set is taken apart.
     type: str
     choices:
       - check
+      - clear
       - prepare
       - swap
       - undo
@@ -115,7 +124,9 @@ plan:
   type: list
   elements: str
 components:
-  description: The directories of this step and where they are. C(inside) says that the copies are inside the directory.
+  description:
+    - The directories of this step and where they are. C(inside) says that the copies are inside the directory,
+      C(in_place) that what it holds is removed before.
   returned: success
   type: list
   elements: dict
@@ -126,18 +137,22 @@ components:
       before: /opt/authentik/media.before-20261123T090000Z-11aa
       inside: false
       restore_id: 20261123T090000Z-11aa
+      in_place: false
 """
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _static_restore
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._places import DATA_TRAIN
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._version import train_key
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import (
     CONSUMER_SPEC,
+    IN_PLACE,
     INSTANCE_SPEC,
+    MODE_SPEC,
     Context,
     run_module,
 )
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import Here
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import Here, in_place
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import check_id
 
 TYPE_CHECKING = False
@@ -149,7 +164,8 @@ if TYPE_CHECKING:
 ARGUMENT_SPEC = {
     **INSTANCE_SPEC,
     **CONSUMER_SPEC,
-    "step": {"type": "str", "choices": ["check", "prepare", "swap", "undo"], "required": True},
+    **MODE_SPEC,
+    "step": {"type": "str", "choices": ["check", "clear", "prepare", "swap", "undo"], "required": True},
     "restore_id": {"type": "str", "required": True},
     "components": {"type": "list", "elements": "str"},
     "paths": {"type": "dict", "default": {}},
@@ -163,6 +179,13 @@ def restore(ctx: Context) -> dict[str, object]:
     records, said = _static_restore.choose(manifest, params["components"])
     here = _here(ctx.look_without_database(), manifest)
     work = _static_restore.make_work(records, params["paths"], here, check_id(params["restore_id"]))
+    if params["mode"] == IN_PLACE:
+        work = in_place(work)
+    elif params["step"] == "clear":
+        raise InputError(
+            "step=clear removes what is live, which side by side is kept",
+            "Leave it out; or give mode=in_place, once a backup set of what is live was verified",
+        )
     moved_to = here.deployment if here.moved else ""
     result = _static_restore.restore(params["step"], work, ctx.source, ctx.check_mode, moved_to)
     for warning in result.pop("warnings"):

@@ -13,7 +13,7 @@ import typing as t
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sender import Sender
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import StreamingAction, Target
 
-_OTHER_STEPS = ("swap", "undo")
+_OTHER_STEPS = ("clear", "swap", "undo")
 
 
 class ConsumerAction(StreamingAction):

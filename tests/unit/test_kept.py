@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _kept_copies, _restore_record
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import StateError
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._kept import Copy, judge
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._kept import RECORD, Copy, judge
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_names import (
     find_copies,
     names_for,
@@ -27,8 +27,8 @@ def copy(restore_id: str, kind: str = "before", of: str = "authentik") -> Copy:
     return Copy(restore_id, "postgresql", kind, "%s %s %s" % (of, kind, restore_id), of)
 
 
-def record(restore_id: str, state: str) -> dict[str, Any]:
-    return {"restore_id": restore_id, "state": state}
+def record(restore_id: str, state: str, **more: Any) -> dict[str, Any]:
+    return {"restore_id": restore_id, "state": state, "components": ["media"], "safety_set": "", "gone": False, **more}
 
 
 def going(copies: list[Copy], records: list[dict[str, Any]], now: datetime.datetime = NOW, days: int = 30) -> list[str]:
@@ -79,6 +79,17 @@ def test_a_record_stays_as_long_as_something_of_its_restore_does() -> None:
     records = [record(OLDEST, "cleaned"), record(OLD, "done"), record(YOUNG, "done")]
     copies = [copy(OLD, of="/media"), *map(folder, (OLDEST, OLD, YOUNG)), copy(YOUNG)]
     assert going(copies, records) == ["folder " + OLDEST]
+
+
+def test_the_record_that_names_the_only_way_back_stays() -> None:
+    in_place: dict[str, Any] = {"safety_set": OLDEST}
+    copies = [Copy(one, RECORD, RECORD, one, RECORD) for one in (OLDEST, OLD, YOUNG)]
+    done, later = record(OLD, "done", **in_place), [record(YOUNG, "done")]
+    assert going(copies, [record(OLDEST, "done", **in_place), done, *later]) == [OLDEST]
+    assert going(copies[1:], [record(OLD, "undone", **in_place), *later]) == [OLD]
+    cut_off = record(OLD, "failed", gone=True, **in_place)
+    assert going([copy(OLD), copy(YOUNG)], [cut_off, record(YOUNG, "done", components=["certs"])]) == []
+    assert going(copies[1:], [cut_off, *later]) == []
 
 
 def test_a_clock_that_was_set_back_removes_nothing_early() -> None:

@@ -254,6 +254,7 @@ SERVER = _restore_check.Server(
     major=18, version="18.4", standby=False, databases={}, roles={"new": False, "postgres": True},
     extensions={"citext": True, "vector": False}, free=1000, free_where="/data", admin_how="x", admin_superuser=True,
 )  # fmt: skip
+LOCALE = ("collation", "ctype", "locale_provider", "locale")
 CONTENTS = """
 2; 3079 16385 EXTENSION - %s@
 3; 1 2 EVENT TRIGGER - watch new
@@ -284,6 +285,35 @@ def test_what_forbids_a_restore(server: dict[str, Any], fingerprint: dict[str, A
     found = blockers_of_target(SERVER._replace(**server), database(**fingerprint))
     assert expected in found
     assert bool(expected) == bool(found)
+
+
+@pytest.mark.parametrize(
+    ("free", "databases", "in_place", "enough"),
+    [
+        (60, {"a": 50}, False, False),
+        (60, {"a": 50}, True, True),
+        (60, {"a": 30}, True, False),
+        (60, {"a_load_20250101t000000z_00ff": 50}, False, True),
+        (60, {"a_load_20250101t000000z_00ff": 50}, True, True),
+        (60, {"b": 50}, True, False),
+    ],
+)
+def test_what_is_dropped_first_makes_room(free: int, databases: dict[str, int], in_place: bool, enough: bool) -> None:
+    row = {"prepared": 0, "slots": 0, "connections": 0, **{name: FINGERPRINT[name] for name in LOCALE}}
+    there = {name: {**row, "bytes": size} for name, size in databases.items()}
+    findings = _restore_check.Findings()
+    server = SERVER._replace(free=free, databases=there)
+    _restore_check.judge_target(server, database(), _restore_names.names_for("a", ID), findings, in_place=in_place)
+    assert bool(findings.blockers) == (not enough), findings.blockers
+
+
+@pytest.mark.parametrize(("in_place", "blocked"), [(True, True), (False, False)])
+def test_what_cannot_be_dropped_is_told_before(in_place: bool, blocked: bool) -> None:
+    row = {"prepared": 0, "slots": 1, "connections": 0, "bytes": 1, **{name: FINGERPRINT[name] for name in LOCALE}}
+    findings = _restore_check.Findings()
+    names = _restore_names.names_for("a", ID)
+    _restore_check.judge_target(SERVER._replace(databases={"a": row}), database(), names, findings, in_place=in_place)
+    assert ["1 replication slots hold a" in blocker for blocker in findings.blockers] == [True] * blocked
 
 
 @pytest.mark.parametrize(

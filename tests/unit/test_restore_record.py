@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,46 @@ def test_an_id_that_is_a_way_back_is_not_used_again(tmp_path: Path, state: str) 
     with pytest.raises(StateError, match="restore under another id"):
         begun(tmp_path, OLD, "done")
     assert (_restore_record.read(str(tmp_path), OLD) or {})["state"] == state
+
+
+def test_a_restore_that_removed_what_was_live_is_found_until_that_is_settled(tmp_path: Path) -> None:
+    work = str(tmp_path)
+
+    def found() -> str:
+        return str((_restore_record.find_gone(_restore_record.find(work, "sso").records) or {}).get("restore_id"))
+
+    begun(tmp_path, OLDEST, "running")
+    _restore_record.update(work, OLDEST, {"safety_set": YOUNG}, NOW)
+    assert found() == "None", "nothing was removed yet"
+    _restore_record.update(work, OLDEST, {"gone": True}, NOW)
+    assert found() == OLDEST
+    for components, state, safety_set, expected in (
+        (["certs"], "done", "", OLDEST),
+        (["media"], "running", "", OLDEST),
+        (["media"], "put_back", "", OLDEST),
+        (["media", "certs"], "put_back", YOUNG, "None"),
+        (["media", "certs"], "undone", YOUNG, "None"),
+        (["media", "certs"], "done", "", "None"),
+    ):
+        more = {**facts(OLD), "components": components, "safety_set": safety_set}
+        _restore_record.begin(work, manifest(), more, NOW)
+        _restore_record.update(work, OLD, {"state": state}, NOW)
+        assert found() == expected, (components, state, safety_set)
+        _restore_record.forget(work, OLD)
+    for state, expected in (("failed", OLDEST), ("put_back", "None"), ("undone", "None"), ("done", "None")):
+        _restore_record.update(work, OLDEST, {"state": state}, NOW)
+        assert found() == expected, state
+
+
+def test_a_record_from_before_there_were_restores_in_place_is_read(tmp_path: Path) -> None:
+    begun(tmp_path, OLD, "done")
+    path = tmp_path / OLD / "restore.json"
+    record = json.loads(path.read_text())
+    for name in ("mode", "safety_set", "gone"):
+        del record[name]
+    path.write_text(json.dumps(record))
+    read = _restore_record.read(str(tmp_path), OLD) or {}
+    assert (read["mode"], read["safety_set"], read["gone"]) == ("side_by_side", "", False)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": 1, "restore_id": "x"}', '{"format": 2}'])

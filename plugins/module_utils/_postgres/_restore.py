@@ -77,7 +77,7 @@ def check(request: Request, databases: Sequence[SetDatabase], source: Any) -> di
             findings.warnings += _restore_set.collation_changes(database.fingerprint, here)
     for database in databases:
         tools = _choose_tools(request, database, server.major)
-        _restore_check.judge_target(server, database, _names(request, database), findings, apart)
+        _restore_check.judge_target(server, database, _names(request, database), findings, apart, request.in_place)
         started = time.monotonic()
         with source.artifact(database.path) as reader, Connection(request.settings) as connection:
             archive = _restore_archive.Archive(reader, database.path, database.compression, tools, connection)
@@ -108,7 +108,12 @@ def prepare(request: Request, databases: Sequence[SetDatabase], source: Any) -> 
         admin.lock(database.target for database in databases)
         server = _restore_check.look_at(admin)
         for database in databases:
-            _restore_check.judge_target(server, database, _names(request, database), findings, apart)
+            names = _names(request, database)
+            _restore_check.judge_target(server, database, names, findings, apart, request.in_place)
+            if request.in_place and names.live in server.databases:
+                findings.blockers.append(
+                    "database %s is still there, and in place no two of them are: run the step clear" % names.live
+                )
         findings.stop()
         made: list[str] = []
         try:
@@ -214,7 +219,7 @@ def _load(
             raise SpaceError("the server's disk is full: %s" % exc.cause, hint="the copy was dropped again") from exc
         raise ToolError(
             "%s could not be loaded: %s" % (database.path, exc.cause),
-            hint="the copy is dropped and the live database untouched; the server's log may say more",
+            hint="the copy is dropped and %s; the server's log may say more" % _state_of_live(request),
         ) from exc
 
 
@@ -233,9 +238,15 @@ def _prove(request: Request, admin: Admin, database: SetDatabase, name: str) -> 
         raise IntegrityError(
             "the restored copy of %s is not what was backed up: %s"
             % (database.name, _restore_check.difference_lines(differences)),
-            hint="the copy was dropped and the live database is untouched; use another backup set",
+            hint="the copy was dropped and %s; use another backup set" % _state_of_live(request),
         )
     return actual
+
+
+def _state_of_live(request: Request) -> str:
+    if request.in_place:
+        return "what was live had been dropped before: its safety set brings it back"
+    return "the live database is untouched"
 
 
 def _open_copy(request: Request, admin: Admin, database: SetDatabase, name: str) -> _client.Session:

@@ -119,6 +119,7 @@ class Request(NamedTuple):
 
     ``restore_as``: the name that a copy gets in the end, which is never exchanged for the live database.
     ``migration_seconds``: how long to wait for the end of a migration, before databases are exchanged.
+    ``in_place``: what is live is dropped before its copy is loaded, because both do not fit.
     """
 
     settings: PostgresSettings
@@ -130,6 +131,7 @@ class Request(NamedTuple):
     after_restore: AfterRestore = AfterRestore()
     migration_seconds: int = MIGRATION_SECONDS
     restore_as: str | None = None
+    in_place: bool = False
 
     @property
     def app_role(self) -> str:

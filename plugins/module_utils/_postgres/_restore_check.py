@@ -17,6 +17,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._
     Connection,
     quote_ident,
 )
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_names import abandoned_copies
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import format_bytes
 
 if TYPE_CHECKING:
@@ -99,10 +100,13 @@ def look_at(admin: Admin) -> Server:
     )
 
 
-def judge_target(server: Server, database: SetDatabase, names: Names, findings: Findings, apart: bool = False) -> None:
+def judge_target(
+    server: Server, database: SetDatabase, names: Names, findings: Findings, apart: bool = False, in_place: bool = False
+) -> None:
     """Judge what the manifest and the server say, without the artifact. Pure.
 
     :param apart: the copy keeps the name ``names.new``, and the live database its own.
+    :param in_place: the live database is dropped before the copy is loaded.
     """
     fingerprint, live = database.fingerprint, server.databases.get(names.live)
     block = findings.blockers.append
@@ -133,10 +137,18 @@ def judge_target(server: Server, database: SetDatabase, names: Names, findings: 
         block("%s exists: this restore was swapped in already. Undo it, or use a new restore_id" % names.before)
     if live is not None and live["prepared"] and not apart:
         block("%d prepared transactions hold %s: commit or roll them back" % (live["prepared"], names.live))
-    _judge_space(server, database, findings)
+    if in_place and live is not None and live["slots"]:
+        block(
+            "%d replication slots hold %s, which cannot be dropped: drop them, or restore side by side"
+            % (live["slots"], names.live)
+        )
+    freed = [] if apart else abandoned_copies(names.live, list(server.databases))
+    _judge_space(server, database, [*freed, names.live] if in_place else freed, findings)
     _describe(server, database, names, findings)
     if apart:
         findings.plan.append("database %s is not touched, and no service is stopped" % names.live)
+    elif in_place:
+        _describe_removal(names, live, findings)
     else:
         _describe_exchange(names, live, findings)
     if live is not None and not _restore_set.same_locale(fingerprint, live):
@@ -146,20 +158,23 @@ def judge_target(server: Server, database: SetDatabase, names: Names, findings: 
         )
 
 
-def _judge_space(server: Server, database: SetDatabase, findings: Findings) -> None:
+def _judge_space(server: Server, database: SetDatabase, freed: Sequence[str], findings: Findings) -> None:
+    """Compare what the copy needs with what is free.
+
+    :param freed: databases that are dropped before it is loaded, as far as they exist.
+    """
     need = database.database_bytes
     if server.free is None:
         findings.plan.append("free space on the server was not checked: %s" % server.free_where)
-    elif server.free < need:
-        findings.blockers.append(
-            "the copy of %s needs about %s and %s has %s free"
-            % (database.name, format_bytes(need), server.free_where, format_bytes(server.free))
-        )
+        return
+    more = sum(server.databases[name]["bytes"] or 0 for name in freed if name in server.databases)
+    has = "%s has %s free" % (server.free_where, format_bytes(server.free))
+    if more:
+        has += ", and gets %s from what is dropped before" % format_bytes(more)
+    if server.free + more < need:
+        findings.blockers.append("the copy of %s needs about %s and %s" % (database.name, format_bytes(need), has))
     else:
-        findings.plan.append(
-            "the copy needs about %s; %s has %s free"
-            % (format_bytes(need), server.free_where, format_bytes(server.free))
-        )
+        findings.plan.append("the copy needs about %s; %s" % (format_bytes(need), has))
 
 
 def _describe(server: Server, database: SetDatabase, names: Names, findings: Findings) -> None:
@@ -192,6 +207,19 @@ def _describe_exchange(names: Names, live: Mapping[str, Any] | None, findings: F
     say("connections to %s that are ended at the swap: %d" % (names.live, live["connections"]))
     if live["slots"]:
         findings.warnings.append("%d replication slots stay with %s" % (live["slots"], names.before))
+
+
+def _describe_removal(names: Names, live: Mapping[str, Any] | None, findings: Findings) -> None:
+    say = findings.plan.append
+    if live is None:
+        say("the server has no database %s: the copy gets that name" % names.live)
+        return
+    size = "of unknown size" if live["bytes"] is None else format_bytes(live["bytes"])
+    say(
+        "database %s (%s) is DROPPED before the copy is loaded: until that is proved there is none, and only the "
+        "safety set brings the present one back" % (names.live, size)
+    )
+    say("connections to %s that are ended before: %d" % (names.live, live["connections"]))
 
 
 def judge_contents(

@@ -10,7 +10,7 @@ One restore, known by its id, uses for a database ``authentik``:
 
 * ``authentik_load_<id>``: being filled; worth nothing;
 * ``authentik_new_<id>``: complete and proved, gets this name only then;
-* ``authentik_before_<id>``: what was live before the swap;
+* ``authentik_before_<id>``: what was live before the swap, or, in place, what is about to be dropped;
 * ``authentik_undone_<id>``: what a restore had brought, put aside again by undo.
 
 So which steps have been done can be read off the names alone, whatever was killed in between.

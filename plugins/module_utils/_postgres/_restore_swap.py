@@ -6,6 +6,8 @@
 
 """The second half of a restore: exchange prepared databases for the live ones by rename, and take that back.
 
+In place there is a step before the first half: what is live is dropped.
+
 The names of the databases alone tell how far a restore came, so each step can be repeated after any interruption.
 """
 
@@ -86,6 +88,39 @@ def _swap_renames(every: Sequence[Names], databases: dict[str, Any]) -> list[tup
                 hint="run the step prepare with the same restore_id first",
             )
     return renames
+
+
+def plan_clear(request: Request, targets: Sequence[str]) -> list[str]:
+    """Return the databases that :func:`clear` would drop; changes nothing."""
+    with open_admin(request.settings, request.admin, [request.app_role], request.bin_dir) as admin:
+        databases = admin.databases()
+    return [name for names in _all_names(request, targets) for name in (names.before, names.live) if name in databases]
+
+
+def clear(request: Request, targets: Sequence[str]) -> dict[str, Any]:
+    """Drop the live databases, for a restore in place.
+
+    Each is first renamed to ``<db>_before_<id>``, as in a swap. Killed until the drop, all of it is still there, and
+    an undo brings it back.
+
+    :returns: ``changed``, ``dropped`` (live names), ``cut_over_seconds`` and ``warnings``.
+    :raises StateError: as :func:`swap` does; nothing was dropped then.
+    """
+    every = _all_names(request, targets)
+    with open_admin(request.settings, request.admin, [request.app_role], request.bin_dir) as admin:
+        admin.lock(targets)
+        databases = admin.databases()
+        # What an earlier run of this step put aside.
+        aside = [names for names in every if names.before in databases]
+        for names in aside:
+            admin.drop(names.before)
+        there = [names for names in every if names.live in databases]
+        renames = [(names.live, names.before) for names in there]
+        closed = ["ALTER DATABASE %s ALLOW_CONNECTIONS false" % quote_ident(names.before) for names in there]
+        done = _rename(request, admin, renames, closed)
+        for names in there:
+            admin.drop(names.before)
+    return {"changed": bool(aside or there), "dropped": [names.live for names in there or aside], **done}
 
 
 def plan_of_undo(request: Request, targets: Sequence[str], keep_undone: bool) -> dict[str, Any]:
