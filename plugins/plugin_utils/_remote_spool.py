@@ -81,7 +81,8 @@ class RemoteSpool:
                 'l=$(cat "$s/%s" 2>/dev/null || echo 300)' % LEASE_NAME,
                 'if [ $((now - m)) -gt ${l:-300} ]; then rm -rf "$s"; else echo "%sother $s"; fi' % _MARK,
                 "done",
-                'p=$(mktemp -d %s) && echo %d > "$p/%s" && echo "%smade $p"'
+                # A disk that is full has room for a folder, and none for what is in it.
+                'p=$(mktemp -d %s) && { echo %d > "$p/%s" || { rm -rf "$p"; false; }; } && echo "%smade $p"'
                 % (shlex.quote(template), self._lease, LEASE_NAME, _MARK),
             )
         )
@@ -90,7 +91,9 @@ class RemoteSpool:
         made = [answer[len("made ") :] for answer in answers if answer.startswith("made ")]
         if status != 0 or not made:
             cause = "No spool could be made in %s on the host: %s" % (self._spool_dir, errors or "exit %d" % status)
-            raise InputError(cause, "Set spool_dir to an existing folder that the connecting user may write")
+            raise InputError(
+                cause, "Set spool_dir to an existing folder with free space that the connecting user may write"
+            )
         self.path = made[0]
         dead = [
             path

@@ -382,6 +382,17 @@ def test_a_spool_dir_that_cannot_be_used_names_the_option(tmp_path: Path, place:
         RemoteSpool(Host(), str(tmp_path / place), CHUNK).make()
 
 
+def test_a_spool_whose_disk_is_full_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As on a full disk, the folder is made and nothing can be written into it.
+    mktemp = tmp_path / "mktemp"
+    mktemp.write_text('#!/bin/sh\np=$(%s "$@") && mkdir "$p/lease" && echo "$p"\n' % shutil.which("mktemp"))
+    mktemp.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(RecoveryError, match="free space"):
+        RemoteSpool(Host(), str(tmp_path), CHUNK).make()
+    assert os.listdir(tmp_path) == ["mktemp"]
+
+
 def test_a_slow_line_gets_a_longer_lease(tmp_path: Path) -> None:
     remote = RemoteSpool(Host(), str(tmp_path), 64 * 1024 * 1024)
     lease = Path(remote.make()) / "lease"
