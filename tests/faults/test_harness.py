@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -9,13 +10,17 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.faults.harness import watch
+from tests.faults.harness import report, watch
+from tests.faults.harness.disks import SIZES, Disks
 from tests.faults.harness.lab import Lab
 from tests.faults.harness.points import Point, choose, every
 from tests.faults.harness.runs import Run, Step
+from tests.faults.harness.trial import Verdict
+from tests.support.announce import leave_out
 from tests.support.playbook import ROOT
 from tests.support.site import NAME
 
@@ -120,26 +125,89 @@ def test_a_process_that_a_run_left_is_seen(lab: Lab, monkeypatch: pytest.MonkeyP
             left.kill()
 
 
-def test_a_new_step_is_covered_and_every_boundary_comes_first() -> None:
-    seen = {
-        "backup": [
-            Step("Save the database", "x.y.authentik_pg_dump", 3.0),
-            Step("Say it", "ansible.builtin.debug", 0.1),
-        ],
-        "restore": [Step("Something new", "x.y.authentik_new", 1.0), Step("Not here", "x.y.z", status="skipped")],
-        "undo": [],
-    }
-    points = every(seen, 1)
-    boundaries = {str(point) for point in points if point.fault == "kill-playbook"}
-    assert boundaries == {
+SEEN = {
+    "backup": [
+        Step("Save the database", "x.y.authentik_pg_dump", 3.0),
+        Step("Say it", "ansible.builtin.debug", 0.1),
+    ],
+    "restore": [
+        Step("Something new", "x.y.authentik_new", 1.0),
+        Step("Database: prepare", "x.y.authentik_pg_restore", 2.0),
+        Step("Not here", "x.y.z", status="skipped"),
+    ],
+    "safe-restore": [
+        Step("Something new", "x.y.authentik_new", 1.0),
+        Step("Save what is there", "x.y.authentik_redis_snapshot", 1.0),
+    ],
+    "undo": [],
+}
+
+
+def test_a_new_step_is_covered_and_what_a_safety_set_adds() -> None:
+    points = every(SEEN, 1)
+    assert {str(point) for point in points if point.fault == "kill-playbook"} == {
         "backup:Save the database:kill-playbook", "backup:Say it:kill-playbook", "restore:Something new:kill-playbook",
+        "restore:Database: prepare:kill-playbook", "safe-restore:Save what is there:kill-playbook",
     }  # fmt: skip
-    chosen = choose(points, 8, 1)
-    assert boundaries <= {str(point) for point in chosen}
-    assert len(chosen) == 8
     assert [Point.parse(str(point)) for point in points] == points
-    assert every(seen, 1) == points
-    assert every(seen, 2) != points
+    assert every(SEEN, 1) == points
+    assert every(SEEN, 2) != points
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_the_seed_every_fault_is_chosen_in_every_kind_of_run_and_then_every_boundary(seed: int) -> None:
+    points = every(SEEN, seed)
+    kinds = {(point.what, point.fault) for point in points}
+    boundaries = {point for point in points if point.fault == "kill-playbook"}
+    few = choose(points, len({fault for _what, fault in kinds}), seed)
+    assert {point.fault for point in few} == {fault for _what, fault in kinds}
+    chosen = choose(points, len(kinds), seed)
+    assert {(point.what, point.fault) for point in chosen} == kinds
+    more = choose(points, len(kinds | boundaries), seed)
+    assert {(point.what, point.fault) for point in more} == kinds
+    assert boundaries <= set(choose(points, len(kinds) + len(boundaries), seed))
+
+
+def judged(fault: str, **more: Any) -> Verdict:
+    return Verdict(Point("backup", "Save it", fault), **more)
+
+
+def test_a_fault_that_did_not_happen_is_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AUTHENTIK_RECOVERY_STRICT", raising=False)
+    happened = judged("kill-main", outcomes=["killed, old"])
+    missed = judged("cut-redis", missed="there was no connection during the step")
+    lines = report.last_lines([happened, missed], {}, 1)
+    assert lines[-1] == "fault points: 1, outcomes: 1, violations: 1"
+    assert report.violations([happened, missed], {}) == [
+        "cut-redis never happened: there was no connection during the step"
+    ]
+    # Another one of its kind that happened is the proof, and the one that did not is named.
+    again = judged("cut-redis", outcomes=["failed, old"])
+    lines = report.last_lines([happened, missed, again], {}, 1)
+    assert lines[-1] == "fault points: 2, outcomes: 2, violations: 0"
+    assert [line for line in lines if line.startswith("missed, and not counted: backup:Save it:cut-redis")]
+
+
+def test_what_cannot_be_had_is_named_and_does_not_pass_where_everything_has_to_be_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("AUTHENTIK_RECOVERY_STRICT", raising=False)
+    verdicts, left_out = [judged("kill-main", outcomes=["killed, old"])], {"fill-host": "only root can"}
+    assert "left out here: fill-host: only root can" in report.last_lines(verdicts, left_out, 1)
+    assert report.violations(verdicts, left_out) == []
+    monkeypatch.setenv("AUTHENTIK_RECOVERY_STRICT", "1")
+    assert report.last_lines(verdicts, left_out, 1)[-1] == "fault points: 1, outcomes: 1, violations: 1"
+
+
+def test_small_disks_are_taken_away_again(tmp_path: Path) -> None:
+    disks = Disks(tmp_path, real=True)
+    if not disks.real:
+        leave_out("mounting a file system needs root")
+    disks.fill("store")
+    with pytest.raises(OSError, match="No space left"):
+        (tmp_path / "store/file").write_bytes(b"0" * (1 << 20))
+    disks.close()
+    assert [name for name in SIZES if os.path.ismount(tmp_path / name)] == []
 
 
 def test_of_boundaries_between_which_nothing_happens_one_is_taken_and_another_seed_takes_another() -> None:

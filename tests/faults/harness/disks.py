@@ -30,11 +30,12 @@ class Disks:
                 self.real = self._mount("size=%dm,mode=755" % SIZES[name], name)
 
     def fill(self, name: str) -> None:
-        """Leave no byte free."""
+        """Leave no room."""
         # What is in use may grow while this is worked out.
         for _attempt in range(20):
             state = os.statvfs(self.root / name)
-            used = (state.f_blocks - state.f_bfree) * state.f_frsize
+            # At least a page: a size of 0 means that there is no limit.
+            used = max(state.f_blocks - state.f_bfree, 1) * state.f_frsize
             if self._mount("remount,size=%d" % used, name):
                 return
         raise OSError("%s cannot be filled" % (self.root / name))
@@ -44,6 +45,12 @@ class Disks:
         for name, size in SIZES.items():
             if self.real:
                 self._mount("remount,size=%dm" % size, name)
+
+    def close(self) -> None:
+        """Take the file systems away again, with all that is in them; the folders stay."""
+        for name in SIZES:
+            # Lazily: what a run left running may still have its folder in one.
+            subprocess.run(["umount", "--lazy", str(self.root / name)], capture_output=True, check=False)
 
     def _mount(self, options: str, name: str) -> bool:
         argv = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.root / name)]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.faults.harness.lab import Lab
 from tests.faults.harness.points import Point
-from tests.faults.harness.runs import TOOLS, Process, Run
+from tests.faults.harness.runs import TOOLS, Process, Run, all_processes
 from tests.support.site import NAME
 
 FUTURE = "20991231T235959Z-ffff"
@@ -22,10 +22,11 @@ _NO_DISKS = "a disk that can be full is a small tmpfs, which only root can mount
 _FAKETIME = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib*/faketime/libfaketime.so.1")
 #: Less than a chunk, more than what Ansible itself and this harness write.
 _LIMIT_BYTES = 24576
+_DAY_SECONDS = 86400
 
 
 class Missed(Exception):
-    """The step was over, or never came, before the fault could happen."""
+    """The fault did not happen: the step was over, or never came, or there was nothing that it could happen to."""
 
 
 class Fault:
@@ -52,7 +53,7 @@ class Fault:
     def happen(self) -> None:
         """Wait for the step, let the fault happen, and wait until the run has ended.
 
-        :raises Missed: when there was nothing that it could have happened to.
+        :raises Missed: it did not happen.
         """
         try:
             if not self.run.reaches(self.point.step):
@@ -64,6 +65,7 @@ class Fault:
                 other.finish()
             if not self.killed:
                 self.run.finish()
+            self._must_have_happened()
         except Missed:
             self.run.finish()
             raise
@@ -79,15 +81,27 @@ class Fault:
         last = self.run.steps()[-1]
         return self.run.process.poll() is None and last.name == self.point.step and last.status == "begun"
 
+    def _must_be_within(self) -> None:
+        if not self.within():
+            raise Missed("the step was over")
+
+    def _must_have_happened(self) -> None:
+        """Refuse what met nothing: a run that succeeds beside a full disk wrote nothing to it."""
+        name = self.point.fault
+        if name.startswith(("fill-", "limit-")) and not self.killed and self.run.rc == 0:
+            raise Missed("nothing more was written there")
+        if name == "clock-back" and faketime() and self.run.clock() > time.time() - _DAY_SECONDS / 2:
+            raise Missed("the run did not live in the past")
+
     def kill_playbook(self) -> None:
         """The controller's processes, all at once."""
+        self._must_be_within()
         self.killed = True
         self.run.kill()
 
     def kill_main(self) -> None:
         """Only the process that the user started: its workers are orphans."""
-        if not self.within():
-            raise Missed("the step was over")
+        self._must_be_within()
         self.killed = True
         self.run.process.kill()
         self.run.process.wait()
@@ -112,16 +126,23 @@ class Fault:
 
     def kill_server(self) -> None:
         """The postmaster; it is started again at once, as systemd and Docker do."""
-        self.lab.instance.postgres.kill()
+        self.lose_server()
         self.lab.instance.postgres.revive()
 
     def lose_server(self) -> None:
         """The postmaster; it comes back when the run has ended."""
+        self._until_done(lambda: len(self._sessions()))
         self.lab.instance.postgres.kill()
 
     def kill_redis(self) -> None:
         """The Redis server; it is started again at once."""
+        self._until_done(self.lab.redis_relay.count)
         self.lab.instance.redis.restart(hard=True)
+
+    def _sessions(self) -> list[Process]:
+        """Return the processes of the server that serve somebody."""
+        postmaster = self.lab.instance.postgres.pid
+        return [one for one in all_processes() if one.parent == postmaster and "127.0.0.1(" in one.command]
 
     def cut_postgresql(self) -> None:
         """Reset the connections to the database."""
@@ -139,8 +160,7 @@ class Fault:
 
     def fill(self, disk: str) -> None:
         """Leave no space on a disk until the run has ended."""
-        if not self.within():
-            raise Missed("the step was over")
+        self._must_be_within()
         if not self.lab.disks.real:
             raise Missed(_NO_DISKS)
         self.lab.disks.fill(disk)
@@ -156,9 +176,12 @@ class Fault:
                         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (_LIMIT_BYTES, resource.RLIM_INFINITY))
                         limited.add(process.pid)
             time.sleep(0.02)
+        if not limited:
+            raise Missed("the step was over")
 
     def close_screen(self) -> None:
         """Nobody reads what the run prints any more (EPIPE)."""
+        self._must_be_within()
         self.run.close_screen()
 
     def second(self, what: str) -> None:
@@ -166,6 +189,7 @@ class Fault:
         other = Run(self.lab, what)
         self.others.append(other)
         other.finish()
+        self._must_be_within()
 
     def clock_back(self) -> None:
         """Nothing more: the run lives in the past, and the store holds a set of the future."""
@@ -234,7 +258,7 @@ def faketime() -> str:
 def clock_of_yesterday() -> dict[str, str]:
     """Return the environment in which all clocks of a run went back by a day; empty without libfaketime."""
     library = faketime()
-    return {"LD_PRELOAD": library, "FAKETIME": "-1d", "FAKETIME_DONT_FAKE_MONOTONIC": "1"} if library else {}
+    return {"LD_PRELOAD": library, "FAKETIME": "-1d"} if library else {}
 
 
 def left_out(real_disks: bool) -> dict[str, str]:

@@ -15,8 +15,9 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Union
 
 from tests.demo import oracle as files_oracle
 from tests.demo.instance import Instance, Picture
@@ -28,7 +29,9 @@ from tests.support.site import NAME, Site, leave
 
 #: So many that the dump is several chunks long.
 EVENTS = 400
-TEMPLATE = "zz_pristine"
+#: How the names of the databases begin that only the harness knows of.
+KEPT = "zz_kept_"
+_Key = tuple[Union[str, bytes, int], ...]
 
 
 @dataclass
@@ -61,6 +64,19 @@ def _of(state: State, name: str) -> str:
     return state.picture.files.get(name) or state.configuration.get(name) or "not there"
 
 
+@dataclass
+class Moment:
+    """All that an instance and its store held once.
+
+    :ivar databases: name -> name of its copy.
+    :ivar keys: (database, RESTORE command) of each key of Redis.
+    """
+
+    name: str
+    databases: dict[str, str]
+    keys: list[_Key] = field(default_factory=list)
+
+
 class Lab:
     """One lane of the harness; a context manager.
 
@@ -78,7 +94,7 @@ class Lab:
         self.work = self.instance.root / "var/lib/authentik-recovery"
         self.old: State
         self.new: State
-        self._keys: list[tuple[str | bytes | int, ...]] = []
+        self._beginning: Moment
 
     def __enter__(self) -> Lab:
         self.instance.redis.directory.mkdir()
@@ -98,6 +114,7 @@ class Lab:
         self.redis_relay.close()
         self.site.controller.close()
         self.instance.__exit__()
+        self.disks.close()
 
     def state(self) -> State:
         """Return what the live instance holds."""
@@ -113,31 +130,45 @@ class Lab:
         with open(self.instance.root / "etc/default/authentik", "a", encoding="utf-8") as environment:
             environment.write("AUTHENTIK_ERROR_REPORTING__ENABLED=false\n")
         self.old = self.state()
-        postgres = self.instance.postgres
-        postgres.psql("CREATE DATABASE %s TEMPLATE authentik OWNER authentik" % TEMPLATE)
-        self._keys = self._read_keys()
-        _copy(self.instance.root, self.root / "pristine-host")
-        _copy(self.site.store, self.root / "pristine-store")
+        self._beginning = self.keep("beginning")
 
-    def reset(self) -> None:
-        """Go back to the moment after :meth:`divide`, whatever happened since."""
+    def keep(self, name: str) -> Moment:
+        """Copy all that the instance and its store hold now, for :meth:`reset`."""
+        postgres = self.instance.postgres
+        databases = [database for database in postgres.databases() if not database.startswith(KEPT)]
+        moment = Moment(name, {database: "%s%s_%d" % (KEPT, name, n) for n, database in enumerate(databases)})
+        for database, copy in moment.databases.items():
+            postgres.psql('CREATE DATABASE %s TEMPLATE "%s" OWNER authentik' % (copy, database))
+        moment.keys = self._read_keys()
+        for live, folder in self._folders(moment):
+            _copy(live, folder)
+        return moment
+
+    def _folders(self, moment: Moment) -> list[tuple[Path, Path]]:
+        kept = self.root / "kept" / moment.name
+        return [(self.instance.root, kept / "host"), (self.site.store, kept / "store")]
+
+    def reset(self, moment: Moment | None = None) -> None:
+        """Go back to the moment after :meth:`divide`, or to another one, whatever happened since."""
+        moment = moment or self._beginning
         self.disks.free()
         self.revive()
         postgres = self.instance.postgres
         for name in self.instance.postgres.databases():
-            if name != TEMPLATE:
+            if not name.startswith(KEPT):
                 postgres.psql('DROP DATABASE "%s" WITH (FORCE)' % name)
-        postgres.psql("CREATE DATABASE authentik TEMPLATE %s OWNER authentik" % TEMPLATE)
+        for name, copy in moment.databases.items():
+            postgres.psql('CREATE DATABASE "%s" TEMPLATE %s OWNER authentik' % (name, copy))
         self.instance.redis.send_all([("FLUSHALL",)])
-        for database in sorted({int(key[0]) for key in self._keys}):
-            self.instance.redis.send_all([key[1:] for key in self._keys if key[0] == database], db=database)
-        for target, source in ((self.instance.root, "pristine-host"), (self.site.store, "pristine-store")):
-            shutil.rmtree(target, ignore_errors=True)
-            _copy(self.root / source, target)
+        for database in sorted({int(key[0]) for key in moment.keys}):
+            self.instance.redis.send_all([key[1:] for key in moment.keys if key[0] == database], db=database)
+        for live, folder in self._folders(moment):
+            shutil.rmtree(live, ignore_errors=True)
+            _copy(folder, live)
         shutil.rmtree(self.spools)
         self.spools.mkdir(mode=0o755)
-        for folder in self.site.controller.work.glob("home/.ansible*/*"):
-            shutil.rmtree(folder, ignore_errors=True)
+        for leftover in self.site.controller.work.glob("home/.ansible*/*"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
     def revive(self) -> None:
         """Start the servers that do not run."""
@@ -172,10 +203,10 @@ class Lab:
             text = text.replace(str(server), str(relay))
         path.write_text(text)
 
-    def _read_keys(self) -> list[tuple[str | bytes | int, ...]]:
+    def _read_keys(self) -> list[_Key]:
         """Return (database, RESTORE command) of each key, its expiry as a time."""
         redis = self.instance.redis
-        found: list[tuple[str | bytes | int, ...]] = []
+        found: list[_Key] = []
         for database in range(16):
             for name in redis.keys(database):
                 dump, left = redis.send_all([("DUMP", name), ("PTTL", name)], db=database)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.faults.harness.runs import Step
 
@@ -54,7 +54,7 @@ CLOCK = {("backup", "authentik_backup_set"): "clock-back", ("restore", "authenti
 class Point:
     """One fault.
 
-    :param what: the run: ``backup``, ``restore`` or ``undo``.
+    :param what: the run: ``backup``, ``restore`` (without a safety set), ``safe-restore`` or ``undo``.
     :param step: the name of the step, numbered when it comes more than once.
     :param fault: what happens, a name in ``injectors``.
     :param delay: seconds after the step's beginning; 0 for a run that waits there.
@@ -67,6 +67,10 @@ class Point:
 
     def __str__(self) -> str:
         return "%s:%s:%s%s" % (self.what, self.step, self.fault, "@%.2f" % self.delay if self.delay else "")
+
+    def earlier(self) -> Point:
+        """Return the same fault in half the time after the step's beginning; for what came too late."""
+        return replace(self, delay=max(round(self.delay / 2, 2), 0.01))
 
     @classmethod
     def parse(cls, text: str) -> Point:
@@ -91,6 +95,9 @@ def every(
     points: list[Point] = []
     for what, steps in seen.items():
         there = [step for step in steps if step.status != "skipped"]
+        if what == "safe-restore":
+            known = {step.name for step in seen["restore"] if step.status != "skipped"}
+            there = [step for step in there if step.name not in known]
         points += [Point(what, step.name, BOUNDARY) for step in _boundaries(what, there, seed, each_name)]
         if what != "undo":
             for step in there:
@@ -122,26 +129,29 @@ def _delay(what: str, step: Step, fault: str, seed: int) -> float:
 
 
 def choose(points: Sequence[Point], number: int, seed: int) -> list[Point]:
-    """Choose so many: every step boundary first, then as many of each other fault as there is room for.
+    """Choose so many: each fault once in each kind of run, then the step boundaries, then more of each fault.
 
     :param number: 0 for all of them.
     """
     if not number or number >= len(points):
         return list(points)
     chance = random.Random("choose:%d" % seed)
-    by_fault: dict[str, list[Point]] = {}
+    kinds: dict[tuple[str, str], list[Point]] = {}
     for point in points:
-        by_fault.setdefault(point.fault, []).append(point)
-    chosen = by_fault.pop(BOUNDARY, [])
-    if len(chosen) > number:
-        chosen = chance.sample(chosen, number)
-    for group in by_fault.values():
+        kinds.setdefault((point.fault, point.what), []).append(point)
+    for group in kinds.values():
         chance.shuffle(group)
-    while len(chosen) < number and any(by_fault.values()):
-        for fault in sorted(by_fault):
-            if by_fault[fault] and len(chosen) < number:
-                chosen.append(by_fault[fault].pop())
-    return [point for point in points if point in set(chosen)]
+    # A number too small for each in each kind of run still has each once.
+    first = {fault: chance.choice([kind for kind in kinds if kind[0] == fault]) for fault, _what in sorted(kinds)}
+    order = [kinds[kind].pop() for kind in first.values()]
+    order += [kinds[kind].pop() for kind in sorted(kinds.keys() - set(first.values()))]
+    boundaries = [point for kind in sorted(kinds) if kind[0] == BOUNDARY for point in kinds.pop(kind)]
+    chance.shuffle(boundaries)
+    order += boundaries
+    while any(kinds.values()):
+        order += [kinds[kind].pop() for kind in sorted(kinds) if kinds[kind]]
+    chosen = set(order[:number])
+    return [point for point in points if point in chosen]
 
 
 def chains(points: Sequence[Point], length: int) -> list[list[Point]]:

@@ -35,6 +35,11 @@ class Relay:
             _close(end)
         return len(ends) // 2
 
+    def count(self) -> int:
+        """Return how many connections pass through."""
+        with self._lock:
+            return len(self._open) // 2
+
     def close(self) -> None:
         """Stop listening."""
         _close(self._listener)

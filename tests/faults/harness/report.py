@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import shlex
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.faults.harness.lab import Lab
@@ -20,9 +22,12 @@ KEEP = ROOT / "tests/output/faults"
 def line(verdict: Verdict) -> str:
     """Return the line of a point."""
     if verdict.missed:
-        return "%6.1f s  missed     %s: %s" % (verdict.seconds, verdict.point, verdict.missed)
-    word = "VIOLATION" if verdict.violations else "ok"
-    text = "%6.1f s  %-9s  %s: %s" % (verdict.seconds, word, verdict.point, "; ".join(verdict.outcomes))
+        word, said = "missed", verdict.missed
+    else:
+        word, said = "ok", "; ".join(verdict.outcomes)
+    if verdict.violations:
+        word = "VIOLATION"
+    text = "%6.1f s  %-9s  %s: %s" % (verdict.seconds, word, verdict.point, said)
     return "\n".join([text, *("            - %s" % one for one in verdict.violations)])
 
 
@@ -44,20 +49,39 @@ def keep(lab: Lab, point: Point) -> Path:
     return target
 
 
-def last_lines(verdicts: Sequence[Verdict], left_out: dict[str, str], seconds: float) -> list[str]:
+def violations(verdicts: Sequence[Verdict], left_out: Mapping[str, str]) -> list[str]:
+    """Return all that was found wrong, and what keeps the run from being a proof.
+
+    :param left_out: faults that could not be had; ``AUTHENTIK_RECOVERY_STRICT`` does not let that pass.
+    """
+    found = ["%s: %s" % (one.point, text) for one in verdicts for text in one.violations]
+    happened = {one.point.fault for one in verdicts if not one.missed}
+    for fault in sorted({one.point.fault for one in verdicts} - happened):
+        reasons = sorted({one.missed for one in verdicts if one.point.fault == fault})
+        found.append("%s never happened: %s" % (fault, "; ".join(reasons)))
+    if os.environ.get("AUTHENTIK_RECOVERY_STRICT"):
+        found += ["left out here: %s: %s" % pair for pair in sorted(left_out.items())]
+    return found
+
+
+def last_lines(verdicts: Sequence[Verdict], left_out: Mapping[str, str], seconds: float) -> list[str]:
     """Return the summary; its last line is the result."""
     done = [one for one in verdicts if not one.missed]
     outcomes = Counter(outcome for one in done for outcome in one.outcomes)
-    lines = ["", "outcomes:"]
+    lines = ["", "faults that happened:"]
+    lines += ["  %4d  %s" % (number, fault) for fault, number in Counter(one.point.fault for one in done).most_common()]
+    lines += ["outcomes:"]
     lines += ["  %4d  %s" % (number, outcome) for outcome, number in outcomes.most_common()]
     lines += ["left out here: %s: %s" % pair for pair in sorted(left_out.items())]
-    missed = len(verdicts) - len(done)
-    if missed:
-        lines.append("missed, and not counted: %d" % missed)
+    missed = [one for one in verdicts if one.missed and one.last_try]
+    lines += ["missed, and not counted: %s: %s" % (one.point, one.missed) for one in missed]
+    found = violations(verdicts, left_out)
+    if found:
+        lines += ["violations:", *["  %s" % text for text in found]]
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     lines.append(
-        "%.0f s, %.1f s of one lane for each point"
-        % (seconds, sum(v.seconds for v in verdicts) / max(len(verdicts), 1))
+        "%.0f s, %.0f s of processor time, %.1f s of one lane for each point"
+        % (seconds, used.ru_utime + used.ru_stime, sum(v.seconds for v in verdicts) / max(len(verdicts), 1))
     )
-    violations = sum(len(one.violations) for one in verdicts)
-    lines.append("fault points: %d, outcomes: %d, violations: %d" % (len(done), sum(outcomes.values()), violations))
+    lines.append("fault points: %d, outcomes: %d, violations: %d" % (len(done), sum(outcomes.values()), len(found)))
     return lines

@@ -28,6 +28,14 @@ from tests.support.playbook import ROOT
 MARK = "RECOVERY_FAULT_RUN"
 #: Programs that modules start.
 TOOLS = ("pg_dump", "pg_dumpall", "pg_restore", "psql", "zstd")
+#: Kind of run -> its playbook and variables. A restore saves nothing first where something else is judged, as most of
+#: its time would go there.
+KINDS: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "backup": ("backup", {}),
+    "list": ("list", {}),
+    "restore": ("restore", {"authentik_safety_set": False}),
+    "safe-restore": ("restore", {}),
+}
 _WAY_BACK = re.compile(r"go back with: (ansible-playbook .*?)\"?$", re.MULTILINE)
 _LIMIT_SECONDS = 600.0
 
@@ -53,7 +61,7 @@ class Step:
 
 
 class Run:
-    """A run of ``backup``, ``restore``, ``list``, or of a command that a run printed.
+    """A run of one of :data:`KINDS`, or of a command that a run printed.
 
     :param hold: name of the step at whose beginning the run waits for :meth:`release`.
     """
@@ -83,9 +91,15 @@ class Run:
                 **(env or {}),
             }
         )
-        argv = [controller.program, *(["playbooks/%s.yml" % what] if isinstance(what, str) else what)]
-        if variables:
-            argv += ["-e", json.dumps(dict(variables))]
+        argv, given = [controller.program], dict(variables or {})
+        if isinstance(what, str):
+            playbook, more = KINDS[what]
+            argv.append("playbooks/%s.yml" % playbook)
+            given.update(more)
+        else:
+            argv += what
+        if given:
+            argv += ["-e", json.dumps(given)]
         read, write = os.pipe()
         self.process = subprocess.Popen(
             argv,
@@ -123,6 +137,10 @@ class Run:
             elif found:
                 found[-1].status, found[-1].error = seen["what"], seen.get("error", "")
         return found
+
+    def clock(self) -> float:
+        """Return when the last step began or ended by the run's own clock, in seconds since 1970."""
+        return float(json.loads(self._steps.read_text().splitlines()[-1])["time"])
 
     def reaches(self, step: str) -> bool:
         """Wait until a step begins; False when the run ended before."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tests.faults.harness import watch
 from tests.faults.harness.injectors import Fault, Missed, Undo
-from tests.faults.harness.lab import Lab
+from tests.faults.harness.lab import Lab, Moment
 from tests.faults.harness.points import Point
 from tests.faults.harness.runs import Run, Stuck
 from tests.support.postgres_install import ServerError
@@ -29,12 +29,15 @@ class Verdict:
     """What became of a point.
 
     :ivar outcomes: each state that was judged, in a few words.
+    :ivar missed: why the fault did not happen; empty when it did.
+    :ivar last_try: it is not tried again earlier.
     """
 
     point: Point
     outcomes: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     missed: str = ""
+    last_try: bool = True
     seconds: float = 0.0
 
 
@@ -45,6 +48,7 @@ class Trials:
         self.lab = lab
         self.sets = watch.Sets()
         self.runs: list[Run] = []
+        self._restored: tuple[Moment, list[str]] | None = None
         self._kept: list[str] = []
         self._before: set[str] = set()
         self._sets_before: set[str] = set()
@@ -73,7 +77,7 @@ class Trials:
 
     def _next_plain_run(self, what: str, verdict: Verdict) -> None:
         before = self.lab.set_ids()
-        run = self._run("backup" if what == "backup" else "restore")
+        run = self._run("backup" if what == "backup" else "safe-restore")
         if run.rc != 0:
             verdict.violations.append("the next plain run fails: %s" % _tail(run))
             return
@@ -92,13 +96,7 @@ class Trials:
         ]
 
     def _play(self, point: Point, verdict: Verdict) -> None:
-        if point.what == "undo":
-            restore = self._run("restore")
-            if restore.rc != 0:
-                raise Stuck("the restore that was to be undone failed: %s" % _tail(restore))
-            fault: Fault = Undo(self.lab, point, restore.way_back())
-        else:
-            fault = Fault(self.lab, point)
+        fault = Undo(self.lab, point, self._restore()) if point.what == "undo" else Fault(self.lab, point)
         self.runs.append(fault.run)
         try:
             fault.happen()
@@ -107,6 +105,19 @@ class Trials:
         finally:
             self.runs += fault.others
         self._judge(fault, verdict)
+
+    def _restore(self) -> list[str]:
+        """Go to where a restore is finished, made once in a lab; return the command that takes it back."""
+        if self._restored is None:
+            self.begin()
+            restore = self._run("restore")
+            if restore.rc != 0:
+                raise Stuck("the restore that was to be undone failed: %s" % _tail(restore))
+            self._restored = self.lab.keep("restored"), restore.way_back()
+        moment, command = self._restored
+        self.lab.reset(moment)
+        self._sets_before = set(self.lab.set_ids())
+        return command
 
     def _judge(self, fault: Fault, verdict: Verdict) -> None:
         run, lab, found = fault.run, self.lab, verdict.violations
@@ -128,7 +139,7 @@ class Trials:
         beside = [restore_id(one) for one in fault.others if one.rc == 0 and restore_id(one)]
         if ended == "failed":
             self._judge_failure(run, state, beside, found)
-        if ended == "succeeded" and fault.point.what == "restore" and state != "new":
+        if ended == "succeeded" and fault.point.what in ("restore", "safe-restore") and state != "new":
             found.append("the restore says success, the instance is %s: %s" % (state, differences))
         if ended == "succeeded" and state == "new" and not fault.way_back():
             self.begin()  # nobody saw the command, and nobody needs it
@@ -193,8 +204,11 @@ def _may_be_mixed(fault: Fault) -> bool:
 
 
 def _is_refusal(run: Run) -> bool:
-    """Whether a run refused to begin beside another, and changed nothing."""
-    return any(one in run.output for one in _PUT_BACK)
+    """Whether a run refused to begin beside another with a reason of its own, and changed nothing."""
+    if run.way_back():
+        return any(one in run.output for one in _PUT_BACK)
+    failed = [step for step in run.steps() if step.status == "failed"]
+    return bool(failed) and not any(word in failed[0].error for word in ("Traceback", "MODULE FAILURE", "unreachable"))
 
 
 def _tail(run: Run) -> str:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from tests.faults.harness.lab import TEMPLATE, Lab
+from tests.faults.harness.lab import KEPT, Lab
 from tests.faults.harness.runs import TOOLS, Run, all_processes
 from tests.support.site import NAME
 
@@ -127,7 +127,9 @@ def strays(lab: Lab, kept: Iterable[str] = ()) -> list[str]:
     names = [name.lower().replace("-", "_") for name in kept]
     found = []
     for name in lab.instance.postgres.databases():
-        if name not in ("authentik", TEMPLATE) and name not in ["authentik_before_" + one for one in names]:
+        if name.startswith(KEPT):
+            continue
+        if name not in ["authentik", *["authentik_before_" + one for one in names]]:
             found.append("database %s" % name)
     for path in lab.site.leftovers():
         if (
