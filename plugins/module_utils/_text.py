@@ -19,6 +19,7 @@ ID_PATTERN = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}"
 _ID_TIME = "%Y%m%dT%H%M%SZ"
 _INSTANCE_PATTERN = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGTP]?)(?:i?B)?\s*", re.IGNORECASE)
 
 
@@ -133,3 +134,14 @@ def parse_size(value: t.Union[int, str]) -> int:
     if size <= 0:
         raise InputError("%r is not a size" % (value,), "Write a number of bytes, or a number with K, M, G or T: 64M")
     return size
+
+
+def parse_duration(text: str) -> int:
+    """Return the seconds of a duration such as C(36h), C(30d), C(8w) or C(2y); a year has 365 days.
+
+    :raises InputError: when it is none.
+    """
+    match = re.fullmatch(r"\s*([0-9]{1,6})\s*([hdwy])\s*", str(text))
+    if match is None:
+        raise InputError("%r is not a duration" % (text,), "Write a number with h, d, w or y, as in 36h, 30d, 8w, 2y")
+    return int(match.group(1)) * _SECONDS[match.group(2)]

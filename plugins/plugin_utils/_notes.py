@@ -23,7 +23,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._files impo
     fsync_directory,
     write_private,
 )
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import ID_PATTERN, format_utc
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import ID_PATTERN, format_utc, is_id
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._facts import collection_version
 
 #: Each level proves what the ones before it prove, and more.
@@ -31,6 +31,7 @@ LEVELS = ("checksums", "decode", "restore")
 PASSED, FAILED, UNPROVED = "passed", "failed", "unproved"
 
 _VERIFIED, _PINNED = ".verified.json", ".pinned.json"
+_ACCEPTED = ".shrink-accepted.json"
 _NAME = re.compile("(%s)(?:%s|%s)" % (ID_PATTERN, re.escape(_VERIFIED), re.escape(_PINNED)))
 
 
@@ -151,6 +152,16 @@ class Notes:
         """Remove all notes about a set."""
         for suffix in (_VERIFIED, _PINNED):
             self._remove(set_id + suffix)
+
+    def accepted(self) -> str:
+        """Return the id of the newest set whose losses somebody accepted; empty when there is none."""
+        found = self._read(_ACCEPTED)
+        set_id = found.get("id") if isinstance(found, dict) else None
+        return set_id if isinstance(set_id, str) and is_id(set_id) else ""
+
+    def save_accepted(self, set_id: str, now: datetime.datetime) -> None:
+        """Accept what sets up to this one lost. It outlives the set."""
+        self._write(_ACCEPTED, {"id": set_id, "time": format_utc(now)})
 
     def _read(self, name: str) -> t.Any:
         try:

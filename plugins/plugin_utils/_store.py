@@ -51,6 +51,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes impo
     note_of,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PARTIAL_SUFFIX, PartialSet
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._removal import DELETING_SUFFIX, SetRemoval
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stored import (
     check_stored_size,
     check_sums,
@@ -59,6 +60,8 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stored imp
 )
 
 LATEST = "latest"
+BEING_WRITTEN = "being written"
+HALF_REMOVED = "half removed; the next prune removes the rest"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,8 +198,11 @@ class DirectoryStore:
                 continue
             if re.fullmatch(ID_PATTERN + re.escape(PARTIAL_SUFFIX), name):
                 alive = PartialSet(os.path.join(self.path, name)).alive()
-                reason = "being written" if alive else "interrupted; the next backup removes it"
+                reason = BEING_WRITTEN if alive else "interrupted; the next backup removes it"
                 problems.append(Problem(name, reason, unfinished=True))
+                continue
+            if re.fullmatch(ID_PATTERN + re.escape(DELETING_SUFFIX), name):
+                problems.append(Problem(name, HALF_REMOVED, unfinished=True))
                 continue
             try:
                 sets.append(self._load(name, recheck))
@@ -321,6 +327,22 @@ class DirectoryStore:
         if changes and not pretend:
             self._notes.save_pin(backup_set.set_id, reason, now)
         return changes
+
+    def accepted(self) -> str:
+        """Return the id of the newest set whose losses somebody accepted; empty when there is none."""
+        return self._notes.accepted()
+
+    def accept(self, set_id: str, now: datetime.datetime) -> None:
+        """Accept what the sets up to this one lost against those before them."""
+        self._notes.save_accepted(set_id, now)
+
+    def exists(self) -> bool:
+        """Tell whether there is anything of the instance."""
+        return os.path.isdir(self.path)
+
+    def removal(self) -> SetRemoval:
+        """Return what removes sets."""
+        return SetRemoval(self.path, self._notes)
 
     def _passed(self, backup_set: BackupSet, now: datetime.datetime, begin: float) -> dict[str, t.Any]:
         record = new_check(LEVELS[0], now, backup_set.manifest_sha256)

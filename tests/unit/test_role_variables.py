@@ -22,7 +22,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._module imp
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECK = "authentik_ops.recovery.authentik_variables"
-ROLES = ("authentik", "backup", "cleanup", "list", "restore", "rollback", "verify")
+ROLES = ("authentik", "backup", "cleanup", "list", "prune", "restore", "rollback", "verify")
 
 
 def documented(role: str) -> dict[str, Any]:
@@ -114,6 +114,29 @@ BECOMES: dict[str, dict[str, tuple[Any, list[str]]]] = {
 }
 SET_ID = "20261122T031500Z-7f3a"
 STREAM = {"chunk_size": "3M", "window": 9, "spool_dir": "/srv/spool"}
+IN_OTHERS: dict[str, dict[str, tuple[Any, list[str]]]] = {
+    "cleanup": {
+        "authentik_cleanup_days": (3, ["kept_copies.days"]),
+        "authentik_work_dir": ("/srv/work", ["kept_copies.work_dir"]),
+        "authentik_postgresql_admin_user": ("boss", ["kept_copies.admin_user"]),
+        "authentik_postgresql_admin_password": ("word", ["kept_copies.admin_password"]),
+        "authentik_postgresql_admin_run_as": ("pgadmin", ["kept_copies.admin_run_as"]),
+    },
+    "prune": {
+        **{"authentik_keep_" + rule: (3, ["prune.keep_" + rule])
+           for rule in ("last", "hourly", "daily", "weekly", "monthly", "yearly")},
+        "authentik_keep_within": ("30d", ["prune.keep_within"]),
+        "authentik_minimum_verified": (5, ["prune.minimum_verified"]),
+        "authentik_may_keep_none": (True, ["prune.may_keep_none"]),
+        "authentik_safety_days": (7, ["prune.safety_days"]),
+        "authentik_shrink_limit": (0.9, ["prune.shrink_limit"]),
+        "authentik_shrink_accepted": (SET_ID, ["prune.shrink_accepted"]),
+    },
+    "verify": {
+        "authentik_verify_level": ("decode", ["backup_set_info.select_level", "backup_set_verify.level"]),
+        "authentik_verify_days": (7, ["backup_set_info.select_days"]),
+    },
+}  # fmt: skip
 # What the roles learn while they run.
 LEARNT: dict[str, dict[str, Any]] = {
     "backup": {
@@ -184,21 +207,6 @@ def tasks_of(role: str, files: str = "*.yml") -> list[dict[str, Any]]:
 def walk(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return tasks and blocks, those within blocks too."""
     return [found for task in tasks for found in (task, *walk(task.get("block", []) + task.get("rescue", [])))]
-
-
-IN_OTHERS: dict[str, dict[str, tuple[Any, list[str]]]] = {
-    "cleanup": {
-        "authentik_cleanup_days": (3, ["kept_copies.days"]),
-        "authentik_work_dir": ("/srv/work", ["kept_copies.work_dir"]),
-        "authentik_postgresql_admin_user": ("boss", ["kept_copies.admin_user"]),
-        "authentik_postgresql_admin_password": ("word", ["kept_copies.admin_password"]),
-        "authentik_postgresql_admin_run_as": ("pgadmin", ["kept_copies.admin_run_as"]),
-    },
-    "verify": {
-        "authentik_verify_level": ("decode", ["backup_set_info.select_level", "backup_set_verify.level"]),
-        "authentik_verify_days": (7, ["backup_set_info.select_days"]),
-    },
-}
 
 
 def calls(role: str, **variables: Any) -> list[tuple[str, dict[str, Any]]]:

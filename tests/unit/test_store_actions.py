@@ -32,7 +32,7 @@ def act(plugin: Any, check: bool = False, **options: Any) -> dict[str, Any]:
     """Run an action plugin with the options of its task; the host is not there."""
     if options.get("state") == "open":
         options = {"allow_ephemeral": True, **options}
-    task = SimpleNamespace(args=options, async_val=0, check_mode=check, action=plugin.__name__)
+    task = SimpleNamespace(args=options, async_val=0, check_mode=check, diff=True, action=plugin.__name__)
     connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="none"))
     result: dict[str, Any] = plugin.ActionModule(task, connection, None, None, None, None).run()
     return result
