@@ -19,6 +19,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     StateError,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count, format_bytes
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._age import check_recipients
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._ephemeral import check_lasting
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._facts import created_by, instance_facts
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import playbook_pid
@@ -33,6 +34,8 @@ _SPEC: dict[str, t.Any] = {
     "restore_id": {"type": "str"},
     "allow_ephemeral": {"type": "bool", "default": False},
     "reason": {"type": "str"},
+    "encryption_recipients": {"type": "list", "elements": "str", "default": []},
+    "require_encryption": {"type": "bool", "default": False},
 }
 _REQUIRED = [(state, ["id"]) for state in ("published", "discarded", "unpinned")] + [("pinned", ["id", "reason"])]
 
@@ -68,6 +71,12 @@ class ActionModule(ActionBase):
     def _open(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
         if not options["allow_ephemeral"]:
             check_lasting(store.path)
+        recipients = check_recipients(options["encryption_recipients"])
+        if options["require_encryption"] and not recipients:
+            raise InputError(
+                "The backup set would not be encrypted, and authentik_require_encryption asks for that",
+                "Name the public keys that it is to be encrypted to with authentik_encryption_recipients",
+            )
         if self._task.check_mode:
             store.check_writable()
             set_id, free = store.propose(now, os.urandom(2)), store.free()
@@ -76,15 +85,17 @@ class ActionModule(ActionBase):
                 "id": set_id,
                 "path": os.path.join(store.path, set_id),
                 "free_bytes": free,
+                "recipients": recipients,
                 "msg": "Would open backup set %s; %s are free in the store" % (set_id, format_bytes(free)),
             }
-        partial = store.open(now, os.urandom(2), playbook_pid())
+        partial = store.open(now, os.urandom(2), playbook_pid(), recipients)
         free = store.free()
         return {
             "changed": True,
             "id": partial.set_id,
             "path": os.path.join(store.path, partial.set_id),
             "free_bytes": free,
+            "recipients": recipients,
             "msg": "Opened backup set %s; %s are free in the store" % (partial.set_id, format_bytes(free)),
         }
 
@@ -148,4 +159,5 @@ def _described(backup_set: t.Any) -> dict[str, t.Any]:
         "seconds": backup_set.manifest["seconds"],
         "components": sorted(backup_set.manifest["components"]),
         "artifacts": backup_set.manifest["artifacts"],
+        "recipients": backup_set.recipients,
     }

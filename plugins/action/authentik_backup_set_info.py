@@ -13,13 +13,15 @@ import typing as t
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import RecoveryError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError, RecoveryError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import (
     format_bytes,
     format_duration,
     id_time,
 )
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._identity import IdentitySource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import UNPROVED, outcome_of, proved
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import decrypting_source, plain_source
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._selection import select
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import (
     LATEST,
@@ -36,6 +38,9 @@ _SPEC: dict[str, t.Any] = {
     "select": {"type": "list", "elements": "str", "default": []},
     "select_level": {"type": "str", "choices": ["checksums", "decode"], "default": "checksums"},
     "select_days": {"type": "int", "default": 0},
+    "readable": {"type": "bool", "default": False},
+    "identity_file": {"type": "path"},
+    "identity_command": {"type": "list", "elements": "str"},
 }
 
 
@@ -51,6 +56,8 @@ class ActionModule(ActionBase):
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         _checked, options = self.validate_argument_spec(_SPEC)
         try:
+            if options["readable"] and options["backup_id"] is None:
+                raise InputError("readable is about one set", "Name it, or give latest, with backup_id")
             store = DirectoryStore(options["store"], options["instance"])
             now = datetime.datetime.now(datetime.UTC)
             work = self._all if options["backup_id"] is None else self._one
@@ -70,8 +77,10 @@ class ActionModule(ActionBase):
             safety = store.safety_sets_after(backup_set)
         else:
             backup_set = store.get(options["backup_id"], recheck=options["verify"])
+        if options["readable"]:
+            plain_source(backup_set, _identity(options))
         if options["verify"]:
-            store.verify(backup_set, now, record_it=not self._task.check_mode)
+            self._verify(store, backup_set, options, now)
             backup_set = store.get(backup_set.set_id)
         result = {
             "sets": [described(backup_set, now)],
@@ -84,13 +93,21 @@ class ActionModule(ActionBase):
             result["warnings"] = [_unusable(backup_set) % (backup_set.set_id, unusable)]
         return result
 
+    def _verify(
+        self, store: DirectoryStore, backup_set: BackupSet, options: dict[str, t.Any], now: datetime.datetime
+    ) -> None:
+        identity = _identity(options)
+        # An identity that does not fit says nothing about the set, so it is met before anything is recorded.
+        content = decrypting_source(backup_set, identity) if backup_set.recipients and identity.given else None
+        store.verify(backup_set, now, not self._task.check_mode, content)
+
     def _all(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
         sets, problems = store.list_sets(recheck=options["verify"])
         if options["verify"]:
             failed = []
             for backup_set in sets:
                 try:
-                    store.verify(backup_set, now, record_it=not self._task.check_mode)
+                    self._verify(store, backup_set, options, now)
                 except RecoveryError as exc:
                     failed.append(Problem(backup_set.set_id, exc.cause))
             damaged = {problem.name for problem in failed}
@@ -100,6 +117,10 @@ class ActionModule(ActionBase):
             "sets": [described(backup_set, now) for backup_set in sets],
             "problems": [dataclasses.asdict(problem) for problem in problems],
         }
+
+
+def _identity(options: dict[str, t.Any]) -> IdentitySource:
+    return IdentitySource(options["identity_file"], options["identity_command"])
 
 
 def _unusable(backup_set: BackupSet) -> str:
@@ -123,6 +144,8 @@ def described(backup_set: BackupSet, now: datetime.datetime) -> dict[str, t.Any]
         "authentik_version": version["value"] if version else None,
         "size": backup_set.size,
         "size_text": format_bytes(backup_set.size),
+        "encryption": _manifest.AGE if backup_set.recipients else "none",
+        "recipients": backup_set.recipients,
         "components": [name for name in sorted(manifest["components"]) if manifest["components"][name]["artifacts"]],
         "seconds": manifest["seconds"],
         "verified": [{"level": check["level"], "time": check.get("time")} for check in proved(backup_set.verified)],

@@ -17,8 +17,10 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     IntegrityError,
     RecoveryError,
 )
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import plain_view
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _notes
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._consumer import without_echo
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import decrypting_source, plain_source
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sender import Sender
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import BackupSet
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import (
@@ -32,6 +34,8 @@ _LEVELS = ("checksums", "decode")
 
 class ActionModule(StreamingAction):
     """With backup_set the set is in the store, and the outcome is recorded there; without it in src on the host."""
+
+    _decrypts = True
 
     def stream(self, where: Target, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """Verify the set; a set whose manifest cannot be read has nothing to which an outcome could belong."""
@@ -66,19 +70,21 @@ class ActionModule(StreamingAction):
     def _read(
         self, where: Target, backup_set: BackupSet, level: str, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]
     ) -> dict[str, t.Any]:
-        listed = [artifact["path"] for artifact in backup_set.manifest["artifacts"]]
         now = datetime.datetime.now(datetime.UTC)
         if level == _LEVELS[0]:
-            where.store.verify(backup_set, now, record_it=False)
-            return {"artifacts": listed}
+            decrypts = backup_set.recipients and where.identity.given
+            content = decrypting_source(backup_set, where.identity) if decrypts else None
+            where.store.verify(backup_set, now, record_it=False, content=content)
+            return {"artifacts": [artifact["path"] for artifact in backup_set.manifest["artifacts"]]}
+
+        source, seen = plain_source(backup_set, where.identity), plain_view(backup_set.manifest)
 
         def make_pump(remote: t.Any, folder: str, options: t.Any, progress: t.Any) -> Sender:
-            source = where.store.source(backup_set)
             return Sender(remote, source, folder, options.chunk_size, options.window, progress)
 
-        arguments = dict(arguments, manifest=backup_set.manifest)
+        arguments = dict(arguments, manifest=seen)
         result = without_echo(self.transfer(arguments, task_vars, make_pump, lambda: None))
-        missing = sorted(set(listed) - set(result.get("artifacts") or []))
+        missing = sorted({artifact["path"] for artifact in seen["artifacts"]} - set(result.get("artifacts") or []))
         if missing:
             raise RecoveryError("The module on the host did not read %s" % ", ".join(missing))
         return result

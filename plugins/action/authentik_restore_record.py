@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import plain_view
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._consumer import without_echo
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import StreamingAction, Target
 
@@ -18,5 +19,6 @@ class ActionModule(StreamingAction):
     def stream(self, where: Target, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """Run the module with the set's manifest."""
         # A restore whose set was checked is about to begin; in check mode nothing is read of it either.
-        arguments["manifest"] = where.store.get(where.set_id, recheck=False).manifest
+        manifest = where.store.get(where.set_id, recheck=False).manifest
+        arguments["manifest"] = plain_view(manifest)
         return without_echo(self._execute_module(module_args=arguments, task_vars=task_vars))

@@ -81,7 +81,8 @@ options:
     type: path
   backup_set:
     description:
-      - The backup set on the controller whose artifacts are streamed to the host.
+      - The backup set on the controller whose artifacts are streamed to the host. An encrypted one is decrypted on the
+        way, on the controller.
     type: dict
     suboptions:
       store:
@@ -96,6 +97,19 @@ options:
         description: Id of the set, such as V(20261122T031500Z-7f3a), or V(latest).
         type: str
         required: true
+      identity_file:
+        description:
+          - Of an encrypted set, a file on the controller with the identity of one of its recipients, or with several.
+            That is an age identity (C(AGE-SECRET-KEY-1...)), or an C(ssh-ed25519) or C(ssh-rsa) key without passphrase.
+          - All identities that the file, the command and the environment variable E(AUTHENTIK_RECOVERY_IDENTITY) of the
+            controller hold are tried. They never leave the controller.
+        type: path
+      identity_command:
+        description:
+          - A program on the controller, with its arguments, that prints what such a file holds.
+          - It runs once in each task that reads the set.
+        type: list
+        elements: str
   chunk_size:
     description:
       - Size of one chunk of the spool, as a number of bytes or with V(K), V(M) or V(G).

@@ -24,10 +24,15 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
 FORMAT = 1
 MANIFEST_NAME = "manifest.json"
 SUMS_NAME = "SHA256SUMS"
+#: Of an encrypted set: the manifest's checksum, encrypted like the artifacts.
+SEAL_NAME = "manifest.sha256.age"
 #: The purpose of a set that was made of what a restore replaced.
 SAFETY = "safety"
 COMPRESSIONS = ("none", "zstd", "gzip", "pg_dump:zstd", "pg_dump:gzip")
-ENCRYPTIONS = ("none",)
+AGE = "age"
+#: What an encrypted artifact's name has after that of its content.
+AGE_SUFFIX = ".age"
+ENCRYPTIONS = ("none", AGE)
 
 _COMPONENT = re.compile(
     r"postgresql|redis|media|data|certs|custom-templates|blueprints|config|s3|extra-[A-Za-z0-9._-]+"
@@ -148,36 +153,79 @@ def validate(manifest: t.Any) -> dict[str, t.Any]:
             raise _invalid(
                 "artifact %s belongs to component %s, which is not listed" % (artifact["path"], artifact["component"])
             )
+    _check_recipients(manifest["artifacts"])
     for name, record in manifest["components"].items():
         _check_component(name, record, seen)
     return manifest
 
 
-def sums_text(text: bytes, artifacts: t.Iterable[dict[str, t.Any]]) -> bytes:
+def recipients_of(manifest: dict[str, t.Any]) -> list[str]:
+    """Return the public keys that all artifacts of the set are encrypted to; none for a plain set."""
+    artifacts = manifest["artifacts"]
+    return list(artifacts[0].get("recipients", [])) if artifacts else []
+
+
+def plain_view(manifest: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return the manifest as it would be without encryption: what the host sees, to which plain bytes are sent."""
+    if not recipients_of(manifest):
+        return manifest
+    artifacts = []
+    for artifact in manifest["artifacts"]:
+        plain = {name: value for name, value in artifact.items() if name != "recipients"}
+        plain.update(path=plain_path(artifact["path"]), encryption="none")
+        plain.update(size=artifact["plain_size"], sha256=artifact["plain_sha256"])
+        artifacts.append(plain)
+    components = {
+        name: dict(record, artifacts=[dict(one, path=plain_path(one["path"])) for one in record["artifacts"]])
+        for name, record in manifest["components"].items()
+    }
+    return dict(manifest, artifacts=artifacts, components=components)
+
+
+def plain_path(path: str) -> str:
+    """Return the path that an encrypted artifact would have without encryption."""
+    return path[: -len(AGE_SUFFIX)]
+
+
+def sums_line(data: bytes, name: str) -> bytes:
+    """Return the line of C(SHA256SUMS) for a file with this content."""
+    return ("%s  %s\n" % (hashlib.sha256(data).hexdigest(), name)).encode("utf-8")
+
+
+def sums_text(text: bytes, artifacts: t.Iterable[dict[str, t.Any]], seal: bytes = b"") -> bytes:
     """Return what C(sha256sum -c) accepts; paths have no character that it would escape.
 
     The manifest comes first: wherever the list is cut off, its line is not what is missing.
 
     :param text: the manifest as it lies in the store.
+    :param seal: what its seal holds; empty for a plain set.
     """
-    lines = [(hashlib.sha256(text).hexdigest(), MANIFEST_NAME)]
-    lines += [(artifact["sha256"], artifact["path"]) for artifact in artifacts]
-    return "".join("%s  %s\n" % line for line in lines).encode("utf-8")
+    lines = ["%s  %s\n" % (artifact["sha256"], artifact["path"]) for artifact in artifacts]
+    own = sums_line(text, MANIFEST_NAME) + (sums_line(seal, SEAL_NAME) if seal else b"")
+    return own + "".join(lines).encode("utf-8")
 
 
-def check_sums(folder: str, text: bytes, artifacts: t.Iterable[dict[str, t.Any]], sums: bytes) -> None:
+def check_sums(
+    folder: str, text: bytes, artifacts: t.Iterable[dict[str, t.Any]], sums: bytes, seal: bytes = b""
+) -> None:
     """Compare the manifest in a folder, and the checksums that it records, with C(SHA256SUMS) beside it.
 
     Without a line for the manifest, as the first sets were written, only the artifacts' checksums are compared.
 
     :param text: the manifest as it was read.
     :param sums: what C(SHA256SUMS) holds.
+    :param seal: as in :func:`sums_text`.
     :raises IntegrityError: when one of the two files was altered.
     """
-    expected = sums_text(text, artifacts)
+    expected = sums_text(text, artifacts, seal)
     head, rest = (part.partition(b"\n") for part in (expected, sums))
-    if sums in (expected, head[2] or expected):
+    if sums == expected or (sums == head[2] != b"" and not seal):
         return
+    if seal and sums_line(seal, SEAL_NAME) not in sums:
+        raise IntegrityError(
+            "%s has not the SHA-256 that %s says" % (os.path.join(folder, SEAL_NAME), SUMS_NAME),
+            "One of the two files was altered after it was saved: use another backup set",
+        )
     if rest[2] == head[2]:
         raise IntegrityError(
             "%s has SHA-256 %s; %s says %s"
@@ -272,6 +320,23 @@ def _check_artifact(artifact: t.Any, where: str, seen: set[str]) -> None:
     for field, values in (("compression", COMPRESSIONS), ("encryption", ENCRYPTIONS)):
         if artifact[field] not in values:
             raise _invalid("%s%s is %r, not one of %s" % (where, field, artifact[field], ", ".join(values)))
+    if artifact["encryption"] == AGE:
+        _check_encrypted(artifact, where)
+
+
+def _check_encrypted(artifact: dict[str, t.Any], where: str) -> None:
+    _check_fields(artifact, {"recipients": list}, where)
+    if not artifact["recipients"] or not all(isinstance(key, str) and key for key in artifact["recipients"]):
+        raise _invalid("%srecipients does not hold public keys" % where)
+    if not artifact["path"].endswith(AGE_SUFFIX):
+        raise _invalid("%s is encrypted, and its name does not end in %s" % (artifact["path"], AGE_SUFFIX))
+
+
+def _check_recipients(artifacts: list[dict[str, t.Any]]) -> None:
+    """Refuse a set of which only a part is encrypted, or parts to different keys: no backup makes one."""
+    found = [(artifact["encryption"], artifact.get("recipients")) for artifact in artifacts]
+    if any(one != found[0] for one in found):
+        raise _invalid("its artifacts are not all encrypted to the same recipients")
 
 
 def _check_component(name: str, record: t.Any, paths: set[str]) -> None:

@@ -147,6 +147,14 @@ _STREAM: dict[str, Any] = {
 }
 PRODUCER_SPEC: dict[str, Any] = {"dest": {"type": "path"}, **_STREAM}
 CONSUMER_SPEC: dict[str, Any] = {"src": {"type": "path"}, "manifest": {"type": "dict"}, **_STREAM}
+CONSUMER_SPEC["backup_set"] = {
+    "type": "dict",
+    "options": {
+        **BACKUP_SET["options"],
+        "identity_file": {"type": "path"},
+        "identity_command": {"type": "list", "elements": "str"},
+    },
+}
 
 _MASK = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 
@@ -219,7 +227,13 @@ class Context:
         text = read_of(src, _manifest.MANIFEST_NAME)
         manifest = _manifest.load(text)
         if os.path.lexists(os.path.join(src, _manifest.SUMS_NAME)):
-            _manifest.check_sums(src, text, manifest["artifacts"], read_of(src, _manifest.SUMS_NAME))
+            seal = read_of(src, _manifest.SEAL_NAME) if _manifest.recipients_of(manifest) else b""
+            _manifest.check_sums(src, text, manifest["artifacts"], read_of(src, _manifest.SUMS_NAME), seal)
+        if _manifest.recipients_of(manifest):
+            raise InputError(
+                "The backup set in %s is encrypted, and no identity reaches the host" % src,
+                "Leave it on the controller and give backup_set instead of src, so that it is decrypted there",
+            )
         return manifest
 
 

@@ -64,6 +64,22 @@ options:
     description:
       - Why the set is kept, for whoever wonders later. Required with O(state=pinned).
     type: str
+  encryption_recipients:
+    description:
+      - Public keys that all artifacts of the set are encrypted to, with age, while they arrive. Each of the matching
+        identities can read the set alone; without one nobody can, this machine included.
+      - age keys (C(age1...)) and keys C(ssh-ed25519) and C(ssh-rsa). A mistaken one is refused before a set is opened.
+      - The set is not encrypted when there is none.
+      - Used with O(state=open). Needs the Python package C(pyrage) on the controller.
+    type: list
+    elements: str
+    default: []
+  require_encryption:
+    description:
+      - Refuse to open a set without O(encryption_recipients).
+      - Used with O(state=open).
+    type: bool
+    default: false
 attributes:
   action:
     description: Runs on the controller through an action plugin; the host is not contacted.
@@ -89,6 +105,15 @@ EXAMPLES = r"""
     store: /srv/backups
     instance: sso
     state: open
+  register: backup_set
+
+- name: Open one that only the holder of that identity can read
+  authentik_ops.recovery.authentik_backup_set:
+    store: /srv/backups
+    instance: sso
+    state: open
+    encryption_recipients:
+      - age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
   register: backup_set
 
 - name: Save the database into it
@@ -130,6 +155,11 @@ free_bytes:
   description: Bytes that may still be written in the store.
   returned: with O(state=open)
   type: int
+recipients:
+  description: The public keys that the set is encrypted to; none when it is not encrypted.
+  returned: with O(state=open) and O(state=published)
+  type: list
+  elements: str
 size:
   description: Stored bytes of all artifacts.
   returned: with O(state=published)

@@ -35,6 +35,7 @@ options:
     description:
       - Read every artifact to its end and compare size and checksum with the manifest.
       - What was proved, or failed, is recorded in C(<id>.verified.json) beside the set, except in check mode.
+      - With an identity the content of encrypted sets is read and compared, too; without one, what is stored of them.
     type: bool
     default: false
   select:
@@ -55,6 +56,27 @@ options:
       - Leave out of V(all) what was proved at O(select_level), or a higher level, within this number of days.
     type: int
     default: 0
+  readable:
+    description:
+      - It is an error when the set is encrypted and cannot be read, be it that there is no identity or that it is not
+        that of a recipient, or when its manifest is not the one that was sealed with it.
+      - Used with O(backup_id).
+    type: bool
+    default: false
+  identity_file:
+    description:
+      - File on the controller with the identity of one of the recipients of encrypted sets, or with several. That is an
+        age identity (C(AGE-SECRET-KEY-1...)), or an C(ssh-ed25519) or C(ssh-rsa) key without passphrase.
+      - All identities that the file, the command and the environment variable E(AUTHENTIK_RECOVERY_IDENTITY) hold are
+        tried.
+      - Used with O(verify) and O(readable).
+    type: path
+  identity_command:
+    description:
+      - A program on the controller, with its arguments, that prints what such a file holds.
+      - Used with O(verify) and O(readable).
+    type: list
+    elements: str
 attributes:
   action:
     description: Runs on the controller through an action plugin; the host is not contacted.
@@ -122,6 +144,13 @@ sets:
     size_text:
       description: The size as text.
       type: str
+    encryption:
+      description: V(age), or V(none).
+      type: str
+    recipients:
+      description: The public keys that it is encrypted to.
+      type: list
+      elements: str
     components:
       description: Components of which the set holds artifacts.
       type: list

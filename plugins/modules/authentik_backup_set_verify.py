@@ -29,6 +29,7 @@ options:
       - With V(checksums) every byte of every artifact is read and compared with the manifest.
       - With V(decode) everything is besides decompressed and parsed to its end. Dumps go through C(pg_restore), the
         dump of Redis and the archives are read by the module, and compared with the fingerprints of the set.
+      - An encrypted set can be verified with V(checksums) without an identity. Given one, its content is compared, too.
     type: str
     choices: [checksums, decode]
     default: checksums

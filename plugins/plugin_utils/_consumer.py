@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import plain_view
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import plain_source
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sender import Sender
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import StreamingAction, Target
 
@@ -19,20 +21,24 @@ _OTHER_STEPS = ("clear", "swap", "undo")
 class ConsumerAction(StreamingAction):
     """Hands the manifest to the module and pushes the artifacts that it asks for."""
 
+    _decrypts = True
+
     def stream(self, where: Target, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """Run the module with the set's manifest, and with a spool in the steps that read artifacts.
 
-        :raises RecoveryError: when the set does not exist or is damaged.
+        :raises RecoveryError: when the set does not exist or is damaged, or is encrypted and cannot be read.
         """
         reads = self._task.check_mode or arguments.get("step") not in _OTHER_STEPS
         # What is prepared was proved: damage that a verification finds later is no reason to deny the way back.
         backup_set = where.store.get(where.set_id, recheck=not reads)
-        arguments["manifest"] = backup_set.manifest
+        arguments["manifest"] = plain_view(backup_set.manifest)
         if not reads:
             return without_echo(self._execute_module(module_args=arguments, task_vars=task_vars))
 
+        # Before the host is asked for anything: without the right identity nothing can be done.
+        source = plain_source(backup_set, where.identity)
+
         def make_pump(remote: t.Any, folder: str, options: t.Any, progress: t.Any) -> Sender:
-            source = where.store.source(backup_set)
             return Sender(remote, source, folder, options.chunk_size, options.window, progress)
 
         return without_echo(self.transfer(arguments, task_vars, make_pump, lambda: None))

@@ -31,12 +31,19 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._files impo
     make_private_directories,
     write_private,
 )
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import check_artifact_path
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import (
+    MANIFEST_NAME,
+    SEAL_NAME,
+    check_artifact_path,
+    sums_line,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import (
     check_id,
     format_utc,
     parse_utc,
 )
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._age import encrypt_bytes
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._encrypted import StoreSink
 
 PARTIAL_SUFFIX = ".partial"
 
@@ -83,9 +90,10 @@ class PartialSet:
         self._beat = 0.0
 
     @classmethod
-    def create(cls, path: str, now: datetime.datetime, pid: int) -> PartialSet:
+    def create(cls, path: str, now: datetime.datetime, pid: int, recipients: t.Sequence[str] = ()) -> PartialSet:
         """Make the folder and claim it for the playbook run with this process id.
 
+        :param recipients: public keys that everything in it is encrypted to, as they were checked.
         :raises RecoveryError: when the store does not accept it; nothing is left then.
         """
         make_private_directories(os.path.dirname(path))
@@ -94,6 +102,7 @@ class PartialSet:
         except OSError as exc:
             raise as_error("make the backup set", path, exc) from exc
         owner = {"host": socket.gethostname(), "pid": pid, "start": process_start(pid), "started": format_utc(now)}
+        owner["recipients"] = list(recipients)
         try:
             write_private(os.path.join(path, _OWNER), json.dumps(owner).encode("ascii"))
         except BaseException:
@@ -105,6 +114,11 @@ class PartialSet:
     def started(self) -> datetime.datetime:
         """When the set was opened."""
         return parse_utc(self._owner()["started"])
+
+    @property
+    def recipients(self) -> list[str]:
+        """The public keys that everything in the set is encrypted to; none for a plain set."""
+        return list(self._owner()["recipients"])
 
     def alive(self) -> bool:
         """Tell whether a playbook run may still be writing into the set."""
@@ -132,9 +146,9 @@ class PartialSet:
             with contextlib.suppress(OSError):
                 os.utime(os.path.join(self.path, _OWNER))
 
-    def sink(self) -> DirectorySink:
+    def sink(self) -> StoreSink:
         """Return what writes artifacts into the set."""
-        return DirectorySink(self.path, mode=0o400)
+        return StoreSink(self.path, self.recipients)
 
     def save_record(self, record: dict[str, t.Any], artifacts: list[dict[str, t.Any]]) -> None:
         """Keep a component's record and the manifest entries of its artifacts until the set is published."""
@@ -152,6 +166,12 @@ class PartialSet:
                 with open(os.path.join(folder, name), encoding="ascii") as record:
                     found[name[: -len(".json")]] = json.load(record)
         return found
+
+    def seal(self, text: bytes) -> bytes:
+        """Write the checksum of the manifest, encrypted to the set's recipients, and return what was written."""
+        seal = encrypt_bytes(sums_line(text, MANIFEST_NAME), self.recipients)
+        write_private(os.path.join(self.path, SEAL_NAME), seal, 0o400)
+        return seal
 
     def link(self, previous: str, artifact: dict[str, t.Any]) -> None:
         """Take an artifact over from a published set: a hard link, or a copy where links are not possible.
@@ -197,8 +217,8 @@ class PartialSet:
         return existed
 
     def _copy(self, previous: str, artifact: dict[str, t.Any]) -> None:
-        source = DirectorySource(previous, [artifact])
-        with source.artifact(artifact["path"]) as inp, self.sink().artifact(artifact["path"]) as out:
+        source, sink = DirectorySource(previous, [artifact]), DirectorySink(self.path, mode=0o400)
+        with source.artifact(artifact["path"]) as inp, sink.artifact(artifact["path"]) as out:
             while True:
                 data = inp.read(BLOCK)
                 if not data:
@@ -214,4 +234,4 @@ class PartialSet:
             raise IntegrityError("The owner of the unfinished set cannot be read from %s: %s" % (path, exc)) from exc
         if not isinstance(found, dict) or not {"host", "pid", "start", "started"} <= set(found):
             raise InputError("%s was not written by this collection" % path)
-        return found
+        return {"recipients": [], **found}

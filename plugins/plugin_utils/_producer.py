@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import artifacts_of
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import artifacts_of, plain_view
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PartialSet
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import BackupSet, backups_of
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stream import Received, Receiver
@@ -29,11 +29,14 @@ class ProducerAction(StreamingAction):
         partial = where.store.partial(where.set_id)
         # What a restore replaced is seldom what is live now: a safety set is nothing to link to.
         earlier = backups_of(where.store.list_sets()[0])[:1]
-        arguments.update(self.hints(where, earlier))
+        # Others could read it, or who is to read this set could not.
+        linkable = [one for one in earlier if one.recipients == partial.recipients]
+        arguments.update(self.hints(where, linkable))
         pumps: list[Receiver] = []
 
         def make_pump(remote: t.Any, folder: str, options: t.Any, progress: t.Any) -> Receiver:
-            estimates = {a["path"]: a["size"] for a in earlier[0].manifest["artifacts"]} if earlier else {}
+            known = plain_view(earlier[0].manifest)["artifacts"] if earlier else []
+            estimates = {artifact["path"]: artifact["size"] for artifact in known}
             pumps.append(Receiver(remote, partial.sink(), folder, progress, estimates))
             return pumps[0]
 
@@ -43,8 +46,9 @@ class ProducerAction(StreamingAction):
             raise IntegrityError("The module on the host returned no component records")
         received = pumps[0].received
         for record in components:
-            self._keep(partial, record, received, earlier)
-        unclaimed = set(received) - {artifact["path"] for record in components for artifact in record["artifacts"]}
+            self._keep(partial, record, received, linkable)
+        claimed = {artifact["path"] for record in components for artifact in record["artifacts"]}
+        unclaimed = {path for path, arrived in received.items() if arrived.entry["path"] not in claimed}
         if unclaimed:
             raise IntegrityError(
                 "The module on the host sent artifacts that no component claims: %s" % ", ".join(sorted(unclaimed))
@@ -53,7 +57,7 @@ class ProducerAction(StreamingAction):
         return result
 
     def hints(self, where: Target, earlier: list[BackupSet]) -> dict[str, t.Any]:
-        """Return further options for the module, worked out from the newest backup."""
+        """Return further options for the module, worked out from the newest backup if it has the same recipients."""
         return {}
 
     def _keep(
@@ -63,6 +67,9 @@ class ProducerAction(StreamingAction):
             entries = self._link(partial, record, earlier)
         else:
             entries = [manifest_entry(record["component"], artifact, received) for artifact in record["artifacts"]]
+            record["artifacts"] = [
+                dict(artifact, path=entry["path"]) for artifact, entry in zip(record["artifacts"], entries, strict=True)
+            ]
         partial.save_record(record, entries)
 
     def _link(self, partial: PartialSet, record: dict[str, t.Any], earlier: list[BackupSet]) -> list[dict[str, t.Any]]:
@@ -95,14 +102,9 @@ def manifest_entry(component: str, artifact: dict[str, t.Any], received: dict[st
         )
     seconds = round(arrived.seconds, 3)
     return {
-        "path": arrived.path,
+        **arrived.entry,
         "component": component,
-        "size": arrived.size,
-        "sha256": arrived.sha256,
-        "plain_size": arrived.size,
-        "plain_sha256": arrived.sha256,
         "compression": artifact["compression"],
-        "encryption": "none",
         "linked_from": None,
         "tool": artifact.get("tool"),
         "seconds": seconds,

@@ -43,6 +43,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
     is_id,
     new_id,
 )
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._encrypted import DecryptingSource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import (
     LEVELS,
     Notes,
@@ -102,6 +103,11 @@ class BackupSet:
         """Stored bytes of all artifacts."""
         return sum(artifact["size"] for artifact in self.manifest["artifacts"])
 
+    @property
+    def recipients(self) -> list[str]:
+        """Public keys that it is encrypted to; none for a plain set."""
+        return _manifest.recipients_of(self.manifest)
+
 
 class DirectoryStore:
     """The sets of one instance.
@@ -118,16 +124,17 @@ class DirectoryStore:
         self.path = os.path.join(self.root, self.instance)
         self._notes = Notes(self.path)
 
-    def open(self, now: datetime.datetime, entropy: bytes, pid: int) -> PartialSet:
+    def open(self, now: datetime.datetime, entropy: bytes, pid: int, recipients: t.Sequence[str] = ()) -> PartialSet:
         """Start a set, after clearing unfinished ones whose run is dead.
 
+        :param recipients: public keys, checked before, that all of it is encrypted to; none for a plain set.
         :raises RecoveryError: when the store cannot be written.
         """
         make_private_directories(self.path)
         self.check_writable()
         self.clear_dead()
         set_id = self.propose(now, entropy)
-        return PartialSet.create(os.path.join(self.path, set_id + PARTIAL_SUFFIX), now, pid)
+        return PartialSet.create(os.path.join(self.path, set_id + PARTIAL_SUFFIX), now, pid, recipients)
 
     def check_writable(self) -> None:
         """Refuse a store in which this user cannot write, or cannot make it where it does not exist yet."""
@@ -257,19 +264,28 @@ class DirectoryStore:
         return [one for one in self.list_sets()[0] if one.restore_id and one.set_id > backup_set.set_id]
 
     def source(self, backup_set: BackupSet) -> DirectorySource:
-        """Return what reads and compares the artifacts of a set."""
+        """Return what reads and compares the artifacts of a set as they are stored."""
         return DirectorySource(backup_set.path, backup_set.manifest["artifacts"])
 
-    def verify(self, backup_set: BackupSet, now: datetime.datetime, record_it: bool = True) -> dict[str, t.Any]:
+    def verify(
+        self,
+        backup_set: BackupSet,
+        now: datetime.datetime,
+        record_it: bool = True,
+        content: DecryptingSource | None = None,
+    ) -> dict[str, t.Any]:
         """Read every artifact, compare it with the manifest, and record the outcome beside the set.
 
         :param record_it: False leaves the store as it is.
+        :param content: what decrypts an encrypted set; its content is read and compared too then.
         :returns: the record, with C(level), C(time), C(ok), C(artifacts), C(bytes), C(seconds).
         :raises IntegrityError: when one differs; that is recorded too.
         """
         begin = time.monotonic()
         try:
             read_back(self.source(backup_set), backup_set.manifest["artifacts"])
+            if content:
+                content.drain()
             self._load(backup_set.set_id, recheck=True)
         except RecoveryError as exc:
             if record_it:
@@ -299,9 +315,12 @@ class DirectoryStore:
                 "The unfinished set holds %s; its components recorded %s"
                 % (", ".join(found) or "nothing", ", ".join(listed) or "nothing")
             )
+        if listed and _manifest.recipients_of(manifest) != partial.recipients:
+            raise IntegrityError("The artifacts of the unfinished set are not encrypted to the recipients of the set")
         read_back(DirectorySource(partial.path, manifest["artifacts"]), manifest["artifacts"])
         text = _manifest.dump(manifest)
-        sums = _manifest.sums_text(text, manifest["artifacts"])
+        seal = partial.seal(text) if listed and partial.recipients else b""
+        sums = _manifest.sums_text(text, manifest["artifacts"], seal)
         write_private(os.path.join(partial.path, _manifest.SUMS_NAME), sums, 0o400)
         partial.drop_working_files()
         write_private(os.path.join(partial.path, _manifest.MANIFEST_NAME), text, 0o400)

@@ -54,7 +54,14 @@ def load_manifest(path: str) -> tuple[dict[str, t.Any], bytes]:
 
 def check_sums(path: str, manifest: dict[str, t.Any], text: bytes) -> None:
     """Refuse a manifest and a SHA256SUMS that contradict each other: see :func:`_manifest.check_sums`."""
-    _manifest.check_sums(path, text, manifest["artifacts"], _read(path, _manifest.SUMS_NAME, _manifest.SUMS_NAME))
+    seal = read_seal(path) if _manifest.recipients_of(manifest) else b""
+    sums = _read(path, _manifest.SUMS_NAME, _manifest.SUMS_NAME)
+    _manifest.check_sums(path, text, manifest["artifacts"], sums, seal)
+
+
+def read_seal(path: str) -> bytes:
+    """Return the encrypted checksum of the manifest in an encrypted set's folder."""
+    return _read(path, _manifest.SEAL_NAME, _manifest.SEAL_NAME)
 
 
 def _read(path: str, name: str, what: str) -> bytes:

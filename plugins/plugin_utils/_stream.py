@@ -19,13 +19,11 @@ import time
 import typing as t
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, StateError
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import (
-    BLOCK,
-    DirectorySink,
-)
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import BLOCK
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._spool import (
     chunk_name,
 )
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._encrypted import StoredArtifact, StoreSink
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._job import AsyncJob
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import playbook_pid, process_start
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._progress import Progress
@@ -115,12 +113,13 @@ def temporary_folder(parent: str) -> t.Iterator[str]:
 
 
 class Received(t.NamedTuple):
-    """An artifact as it was stored."""
+    """An artifact as it came from the host, and what the manifest says of the file that it became."""
 
     path: str
     size: int
     sha256: str
     seconds: float
+    entry: dict[str, t.Any]
 
 
 class _Moving(t.NamedTuple):
@@ -141,7 +140,7 @@ class Receiver:
     """
 
     def __init__(
-        self, remote: RemoteSpool, sink: DirectorySink, folder: str, progress: Progress, estimates: dict[str, int]
+        self, remote: RemoteSpool, sink: StoreSink, folder: str, progress: Progress, estimates: dict[str, int]
     ) -> None:
         self.received: dict[str, Received] = {}
         self._remote, self._sink, self._folder = remote, sink, folder
@@ -257,7 +256,7 @@ class Receiver:
         out, self._out = self._out, None
         self._stack.close()
         path = artifact["path"]
-        self.received[path] = Received(path, out.size, out.sha256, self._progress.seconds)
+        self.received[path] = Received(path, out.size, out.sha256, self._progress.seconds, out.entry())
 
     def _discard(self) -> None:
         self._out = None
@@ -269,7 +268,7 @@ class Discarded(Exception):
     """Leaves an artifact's context without keeping what was written."""
 
 
-def _append(out: t.Any, local: str, chunk: dict[str, t.Any], path: str) -> None:
+def _append(out: StoredArtifact, local: str, chunk: dict[str, t.Any], path: str) -> None:
     """Append a chunk to an artifact and prove it: its digest is that of the artifact up to its end."""
     before = out.size
     with open(local, "rb", buffering=0) as source:

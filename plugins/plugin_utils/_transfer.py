@@ -19,6 +19,7 @@ from ansible.utils.display import Display
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError, RecoveryError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import check_id, parse_size
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._connection import streaming_connections
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._identity import IdentitySource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._job import AsyncJob
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._progress import Progress
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._remote_spool import RemoteSpool, quietly
@@ -38,10 +39,11 @@ display = Display()
 
 
 class Target(t.NamedTuple):
-    """Where a task's artifacts lie on the controller."""
+    """Where a task's artifacts lie on the controller, and what reads them where they are encrypted."""
 
     store: DirectoryStore
     set_id: str
+    identity: IdentitySource
 
 
 class Spooling(t.NamedTuple):
@@ -60,14 +62,18 @@ class Failed(Exception):
         self.result = result
 
 
-def target(backup_set: t.Any) -> Target:
+def target(backup_set: t.Any, decrypts: bool) -> Target:
     """Return the store and id that C(backup_set) names.
 
+    :param decrypts: an identity may be named, too.
     :raises InputError: when it is not complete, or could climb out of the store.
     """
-    if not isinstance(backup_set, dict) or set(backup_set) != {"store", "instance", "id"}:
+    required = {"store", "instance", "id"}
+    optional = {"identity_file", "identity_command"} if decrypts else set()
+    if not isinstance(backup_set, dict) or not required <= set(backup_set) <= required | optional:
         raise InputError(
-            "backup_set has to hold store, instance and id, and nothing else",
+            "backup_set has to hold store, instance and id, and nothing else"
+            + (" but identity_file and identity_command" if decrypts else ""),
             "It holds: %s"
             % (", ".join(sorted(map(str, backup_set))) if isinstance(backup_set, dict) else type(backup_set).__name__),
         )
@@ -75,7 +81,14 @@ def target(backup_set: t.Any) -> Target:
     return Target(
         DirectoryStore(str(backup_set["store"]), str(backup_set["instance"])),
         set_id if set_id == LATEST else check_id(set_id),
+        IdentitySource(backup_set.get("identity_file"), _command(backup_set.get("identity_command"))),
     )
+
+
+def _command(given: t.Any) -> list[str] | None:
+    if given is None or (isinstance(given, list) and given and all(isinstance(word, str) for word in given)):
+        return given
+    raise InputError("identity_command has to be a list of texts: a program and its arguments", "It is %r" % (given,))
 
 
 def spooling(arguments: dict[str, t.Any]) -> Spooling:
@@ -98,6 +111,8 @@ class StreamingAction(ActionBase):
     TRANSFERS_FILES = False
     _supports_async = False
     _supports_check_mode = True
+    # Whether it reads artifacts, and so needs an identity where they are encrypted.
+    _decrypts = False
 
     def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Run the task and return its result."""
@@ -110,7 +125,7 @@ class StreamingAction(ActionBase):
             if backup_set is None:
                 result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
             else:
-                result.update(self.stream(target(backup_set), arguments, task_vars or {}))
+                result.update(self.stream(target(backup_set, self._decrypts), arguments, task_vars or {}))
         except Failed as exc:
             result.update(exc.result, failed=True)
         except RecoveryError as exc:

@@ -12,9 +12,12 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.demo import oracle
 from tests.demo.instance import SECRET_KEY
 from tests.support import oracle as database_oracle
+from tests.support.age import age_key, program
 from tests.support.playbook import ROOT
 from tests.support.redis import RedisServer, wheel_directory
 from tests.support.site import NAME, Site
@@ -27,9 +30,14 @@ def commands() -> str:
     return str(block)
 
 
-def test_the_commands_of_the_readme_restore_a_set(site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+def test_the_commands_of_the_readme_restore_a_set(site: Site, tmp_path: Path, encrypted: bool) -> None:
+    site.reset()
     before = site.instance.picture()
-    run = site.run("backup")
+    keys = [age_key(tmp_path, "one"), age_key(tmp_path, "two")] if encrypted else []
+    if encrypted:
+        program("age")
+    run = site.run("backup", encryption_recipients=[key.public for key in keys])
     assert run.ok, run.output
     (made,) = site.sets()
     site.instance.disaster()
@@ -42,6 +50,7 @@ def test_the_commands_of_the_readme_restore_a_set(site: Site, tmp_path: Path) ->
         PATH="%s:%s:%s" % (site.instance.postgres.bin, wheel_directory(), os.environ["PATH"]),
         STORE=str(site.store), INSTANCE=NAME, ID=made.name, MEDIA=str(site.instance.folders[0]), CONFIG=str(config),
         REDIS_DIR=str(redis), REDIS_PORT=str(server.port),
+        IDENTITY=str(keys[1].file) if keys else "", PLAIN=str(tmp_path / "plain"),
     )  # fmt: skip
     done = subprocess.run(
         ["sh", "-eu", "-c", commands()], env=environment, cwd="/", capture_output=True, text=True, check=False
@@ -55,6 +64,7 @@ def test_the_commands_of_the_readme_restore_a_set(site: Site, tmp_path: Path) ->
         assert oracle.different(before.files, oracle.read_files(site.instance.folders)) == []
         assert (config / str(site.instance.root)[1:] / "etc/authentik/secret_key").read_text() == SECRET_KEY
         assert redis_keys(server.port) == len(before.keys)
+        assert (tmp_path / "plain").exists() == encrypted
     finally:
         subprocess.run(
             [str(wheel_directory() / "redis-cli"), "-p", str(server.port), "SHUTDOWN", "NOSAVE"], check=False

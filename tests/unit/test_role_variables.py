@@ -149,7 +149,8 @@ LEARNT: dict[str, dict[str, Any]] = {
     "verify": {"verify_chosen": {"selected": [SET_ID]}, "item": SET_ID},
     "restore": {
         "restore_set": {
-            "sets": [{"id": SET_ID, "components": ["certs", "config", "media", "postgresql", "redis"]}],
+            "sets": [{"id": SET_ID, "components": ["certs", "config", "media", "postgresql", "redis"],
+                      "recipients": ["age1set"]}],
             "manifest": {"instance": {"authentik_version": None}},
         },
         "restore_info": {"postgresql": {}, "secret_key_set": True, "version": None,
