@@ -28,7 +28,7 @@ from tests.faults.harness.trial import Trials, Verdict
 
 _IN_NAMESPACE = "RECOVERY_FAULTS_NAMESPACE"
 #: Points between two plain runs.
-_CHAIN = 6
+_CHAIN = 8
 _POINTS = 80
 #: So often a fault that came too late is tried again, in half the time each.
 _EARLIER = 2
@@ -103,7 +103,8 @@ def _lanes(arguments: argparse.Namespace, root: Path) -> tuple[list[Verdict], di
             points = every(steps, arguments.seed, missing, each_name=not arguments.points)
             chosen = choose(points, arguments.points, arguments.seed)
             print("%d fault points in %d lanes" % (len(chosen), number), flush=True)
-            for group in chains(chosen, _CHAIN):
+            # Backups last: they are the shortest, so that the lanes end at about the same time.
+            for group in reversed(chains(chosen, _CHAIN)):
                 work.put(group)
             _end(work, number)
         elif kind == "verdict" and isinstance(what, Verdict):

@@ -38,10 +38,14 @@ class Fault:
         self.others: list[Run] = []
         self.killed = False
         env: dict[str, str] = {}
+        variables: dict[str, object] = {}
         if point.fault == "clock-back":
             make_future_set(lab)
             env = clock_of_yesterday()
-        self.run = Run(lab, self._command(), hold="" if point.delay else point.step, env=env)
+            if point.what == "restore":
+                variables["authentik_backup_id"] = "latest"
+        hold = "" if point.delay else point.step
+        self.run = Run(lab, self._command(), hold=hold, variables=variables, env=env)
 
     def _command(self) -> str | list[str]:
         return self.point.what

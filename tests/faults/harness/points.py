@@ -29,6 +29,8 @@ WITHIN: Mapping[str, Sequence[str]] = {
     "authentik_backup_set": ("fill-store",),
     "authentik_info": ("kill-server", "cut-postgresql"),
 }
+#: What of it happens while a restore makes its safety set. The set is a backup; what matters is where the restore ends.
+WITHIN_SAFETY = ("kill-module", "kill-main", "fill-store")
 #: Actions that change nothing, neither on the host nor in the store: before and after them the world is the same.
 QUIET = (
     "assert",
@@ -117,7 +119,8 @@ def _boundaries(what: str, steps: Sequence[Step], seed: int, each_name: bool) ->
 
 
 def _of_step(what: str, step: Step, steps: Sequence[Step], seed: int) -> list[Point]:
-    points = [Point(what, step.name, fault, _delay(what, step, fault, seed)) for fault in WITHIN.get(step.short, ())]
+    within = [one for one in WITHIN.get(step.short, ()) if what != "safe-restore" or one in WITHIN_SAFETY]
+    points = [Point(what, step.name, fault, _delay(what, step, fault, seed)) for fault in within]
     if next(one for one in steps if one.short == step.short) == step and (what, step.short) in CLOCK:
         points.append(Point(what, step.name, CLOCK[what, step.short]))
     return points + [Point(what, step.name, fault) for fault in BESIDE.get((what, step.short), ())]
@@ -129,7 +132,7 @@ def _delay(what: str, step: Step, fault: str, seed: int) -> float:
 
 
 def choose(points: Sequence[Point], number: int, seed: int) -> list[Point]:
-    """Choose so many: each fault once in each kind of run, then the step boundaries, then more of each fault.
+    """Choose so many: each fault once, then the step boundaries, then each fault in each kind of run, then more.
 
     :param number: 0 for all of them.
     """
@@ -141,13 +144,12 @@ def choose(points: Sequence[Point], number: int, seed: int) -> list[Point]:
         kinds.setdefault((point.fault, point.what), []).append(point)
     for group in kinds.values():
         chance.shuffle(group)
-    # A number too small for each in each kind of run still has each once.
     first = {fault: chance.choice([kind for kind in kinds if kind[0] == fault]) for fault, _what in sorted(kinds)}
     order = [kinds[kind].pop() for kind in first.values()]
-    order += [kinds[kind].pop() for kind in sorted(kinds.keys() - set(first.values()))]
     boundaries = [point for kind in sorted(kinds) if kind[0] == BOUNDARY for point in kinds.pop(kind)]
     chance.shuffle(boundaries)
     order += boundaries
+    order += [kinds[kind].pop() for kind in sorted(kinds.keys() - set(first.values()))]
     while any(kinds.values()):
         order += [kinds[kind].pop() for kind in sorted(kinds) if kinds[kind]]
     chosen = set(order[:number])

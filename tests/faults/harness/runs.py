@@ -95,7 +95,10 @@ class Run:
         if isinstance(what, str):
             playbook, more = KINDS[what]
             argv.append("playbooks/%s.yml" % playbook)
-            given.update(more)
+            given = {**more, **given}
+            if playbook == "restore":
+                # Not the latest: a run beside this one may have saved what is to be replaced.
+                given.setdefault("authentik_backup_id", lab.set_ids()[0])
         else:
             argv += what
         if given:
