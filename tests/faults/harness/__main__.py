@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -38,6 +39,8 @@ def main() -> int:
     """Play the points; return 0 only without any violation."""
     arguments = _arguments()
     _enter_namespace()
+    # Also when it is told to end: what was begun is ended, and the folder goes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     root = Path(tempfile.mkdtemp(prefix="ff-"))
     root.chmod(0o755)
@@ -89,24 +92,42 @@ def _lanes(arguments: argparse.Namespace, root: Path) -> tuple[list[Verdict], di
     ]
     for lane in lanes:
         lane.start()
+    try:
+        if given:
+            for group in groups:
+                work.put(group)
+            _end(work, number)
+        return _results(arguments, lanes, work, told)
+    except BaseException:
+        for lane in lanes:
+            lane.terminate()
+        raise
+    finally:
+        for lane in lanes:
+            lane.join()
+
+
+def _results(
+    arguments: argparse.Namespace,
+    lanes: Sequence[multiprocessing.process.BaseProcess],
+    work: Queue[list[Point] | None],
+    told: Queue[tuple[str, object]],
+) -> tuple[list[Verdict], dict[str, str]]:
+    """Hand out the points once it is known which there are; show what becomes of them until all lanes have ended."""
     verdicts: list[Verdict] = []
     missing: dict[str, str] = {}
-    if given:
-        for group in groups:
-            work.put(group)
-        _end(work, number)
-    running = number
+    running = len(lanes)
     while running:
         kind, what = _next(told, lanes)
         if kind == "steps" and isinstance(what, tuple):
             steps, missing = what
             points = every(steps, arguments.seed, missing, each_name=not arguments.points)
             chosen = choose(points, arguments.points, arguments.seed)
-            print("%d fault points in %d lanes" % (len(chosen), number), flush=True)
+            print("%d fault points in %d lanes" % (len(chosen), len(lanes)), flush=True)
             # Backups last: they are the shortest, so that the lanes end at about the same time.
             for group in reversed(chains(chosen, _CHAIN)):
                 work.put(group)
-            _end(work, number)
+            _end(work, len(lanes))
         elif kind == "verdict" and isinstance(what, Verdict):
             verdicts.append(what)
             print(report.line(what), flush=True)
@@ -114,8 +135,6 @@ def _lanes(arguments: argparse.Namespace, root: Path) -> tuple[list[Verdict], di
             print(what, flush=True)
         elif kind == "ended":
             running -= 1
-    for lane in lanes:
-        lane.join()
     return verdicts, missing
 
 
@@ -131,8 +150,6 @@ def _next(told: Queue[tuple[str, object]], lanes: Sequence[multiprocessing.proce
             return told.get(timeout=5)
         except multiprocessing.queues.Empty:  # type: ignore[attr-defined]
             if any(lane.exitcode not in (None, 0) for lane in lanes):
-                for lane in lanes:
-                    lane.terminate()
                 raise SystemExit("a lane of the harness died: see above") from None
 
 
