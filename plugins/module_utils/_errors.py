@@ -15,6 +15,10 @@ from __future__ import annotations
 
 import re
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 # At the beginning of a text; no option, program or path.
 _WORD = re.compile(r"^[a-z]+(?=[ ,:;])")
 
@@ -41,7 +45,7 @@ class RecoveryError(Exception):
             parts.append("Next: %s" % self.command)
         return " ".join(parts)
 
-    def as_result(self) -> dict[str, str]:
+    def as_result(self) -> dict[str, Any]:
         """Return the keyword arguments for ``fail_json``."""
         return {
             "msg": str(self),

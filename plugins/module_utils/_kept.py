@@ -16,6 +16,7 @@ import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _restore_record
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._restore_claim import UNDO
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import id_time
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def _latest(copies: Sequence[Copy], recorded: Sequence[str]) -> dict[str, str]:
 def _open(records: Sequence[dict[str, Any]]) -> set[str]:
     """Return the restores that may still run, or wait to be rolled back: none was begun and finished after them."""
     gone = _restore_record.find_gone(list(records))
-    found: set[str] = {gone["restore_id"]} if gone else set()
+    # One that was finished is being taken back, or its rollback was interrupted.
+    found = {record["restore_id"] for record in records if record["phase"] == UNDO or record is gone}
     for record in reversed(records):
         if record["state"] in (_restore_record.DONE, _restore_record.UNDONE):
             break

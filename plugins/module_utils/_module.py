@@ -18,6 +18,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import (
     _files,
     _manifest,
+    _restore_lease,
     _spool_sink,
     _spool_source,
 )
@@ -270,6 +271,7 @@ def run_module(
     ansible_module_kwargs.setdefault("supports_check_mode", True)
     module = AnsibleModule(argument_spec=argument_spec, **ansible_module_kwargs)
     try:
+        _restore_lease.keep_alive(os.environ)
         result = body(Context(module))
     except RecoveryError as exc:
         module.fail_json(**exc.as_result())

@@ -6,15 +6,19 @@
 
 """What a restore does, written down on the host before it does it, so that it can be taken back without the store.
 
-``<work_dir>/<restore id>/restore.json`` says which restore it is, how far it came and what an undo has to be told.
+``<work_dir>/<restore id>/restore.json`` says which restore it is, who makes it, how far it came and what an undo has to
+be told. The time of its last change is the last sign of life of the run that makes it.
 ``manifest.json`` beside it is that of the set. Neither holds a secret; both are for their owner only.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
@@ -24,10 +28,20 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._files impo
     make_private_directories,
     write_private,
 )
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._restore_claim import (
+    NOBODY,
+    PREPARE,
+    SWAP,
+    UNDO,
+    Claim,
+    refuse_second,
+    took_over,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import check_id, format_utc, is_id
 
 if TYPE_CHECKING:
     import datetime
+    from typing import Iterator, Sequence
 
 FORMAT = 1
 NAME = "restore.json"
@@ -35,6 +49,8 @@ RUNNING, DONE, PUT_BACK, FAILED, UNDONE, CLEANED = "running", "done", "put_back"
 STATES = (RUNNING, DONE, PUT_BACK, FAILED, UNDONE, CLEANED)
 #: Of these something is in place, or half in place, that a rollback takes away again.
 OPEN = (RUNNING, DONE, FAILED)
+#: What is live is all of one state.
+WHOLE = (DONE, PUT_BACK, UNDONE)
 _TEXTS = ("restore_id", "set_id", "instance", "deployment", "state", "started", "ended", "mode", "safety_set")
 _LISTS = ("components", "databases", "directories")
 #: ``safety_set`` is the id of the set that is the only way back, from right before anything is removed; ``gone`` says
@@ -53,39 +69,124 @@ class Found(NamedTuple):
     problems: list[str]
 
 
-def begin(work_dir: str, manifest: dict[str, Any], facts: dict[str, Any], now: datetime.datetime) -> dict[str, Any]:
-    """Write the record of a restore that is about to change something, and the set's manifest; return the record.
+def begin(
+    work_dir: str,
+    manifest: dict[str, Any],
+    facts: dict[str, Any],
+    now: datetime.datetime,
+    claim: Claim = NOBODY,
+) -> tuple[dict[str, Any], list[str]]:
+    """Write the record of a restore that is about to change something, and the set's manifest.
+
+    Of two that begin at the same moment, one is refused.
 
     :param facts: ``restore_id``, ``instance``, ``deployment``, ``components``, ``undo``, and what differs in place.
     :param now: an aware moment.
+    :returns: the record, and sentences about dead runs that are not waited for any more.
+    :raises Occupied: another restore or rollback of the instance is under way.
     :raises StateError: the id is that of a restore that was finished, or interrupted, and not undone.
     """
     restore_id = check_id(facts["restore_id"])
-    before = read(work_dir, restore_id)
-    if before is not None and before["state"] in (*OPEN, CLEANED):
-        raise StateError(
-            "The restore %s %s" % (restore_id, described(before["state"])),
-            "Take it back first, or restore under another id: leave out authentik_restore_id",
-        )
-    numbers = [record["number"] for record in find(work_dir).records]
-    record = {
-        "format": FORMAT,
-        # Ids are made of times, and a clock may have been set back.
-        "number": max(numbers, default=0) + 1,
-        "set_id": manifest["id"],
-        "state": RUNNING,
-        "started": format_utc(now),
-        "ended": "",
-        "databases": [],
-        "directories": [],
-        **_OF_ONE_IN_PLACE,
-        **facts,
-    }
-    folder = os.path.join(work_dir, restore_id)
-    make_private_directories(folder)
-    write_private(os.path.join(folder, _manifest.MANIFEST_NAME), _manifest.dump(manifest))
-    _write(folder, record)
-    return record
+    make_private_directories(work_dir)
+    with _alone(work_dir):
+        records = find(work_dir).records
+        refuse_second(_of(records, facts["instance"]), silent(work_dir, records), claim)
+        before = read(work_dir, restore_id)
+        if before is not None and before["state"] in (*OPEN, CLEANED):
+            raise StateError(
+                "The restore %s %s" % (restore_id, described(before["state"])),
+                "Take it back first, or restore under another id: leave out authentik_restore_id",
+            )
+        record = {
+            "format": FORMAT,
+            # Ids are made of times, and a clock may have been set back.
+            "number": max((record["number"] for record in records), default=0) + 1,
+            "set_id": manifest["id"],
+            "state": RUNNING,
+            "phase": PREPARE,
+            "exchanges": before["exchanges"] if before is not None else 0,
+            "owner": _owner(claim, now),
+            "started": format_utc(now),
+            "ended": "",
+            "databases": [],
+            "directories": [],
+            **_OF_ONE_IN_PLACE,
+            **facts,
+        }
+        folder = os.path.join(work_dir, restore_id)
+        make_private_directories(folder)
+        write_private(os.path.join(folder, _manifest.MANIFEST_NAME), _manifest.dump(manifest))
+        dead = _free(work_dir, _of(records, facts["instance"]), claim)
+        _write(folder, record)
+    return record, dead
+
+
+def take(work_dir: str, restore_id: str, now: datetime.datetime, claim: Claim) -> tuple[dict[str, Any], list[str]]:
+    """Make a restore that is to be taken back that of the claimant.
+
+    :returns: the record, and sentences about dead runs that are not waited for any more.
+    :raises Occupied: another restore or rollback of the instance is under way.
+    :raises StateError: there is no such restore.
+    """
+    with _alone(work_dir):
+        record = read(work_dir, restore_id)
+        if record is None:
+            raise _unknown(work_dir, restore_id)
+        records = find(work_dir, record["instance"]).records
+        refuse_second(records, silent(work_dir, records), claim)
+        dead = _free(work_dir, records, claim)
+        record["owner"] = _owner(claim, now)
+        if record["state"] == DONE or record["phase"] in (SWAP, UNDO):
+            record.update(phase=UNDO, exchanges=record["exchanges"] + 1)
+        _write(os.path.join(work_dir, restore_id), record)
+    return record, dead
+
+
+def _owner(claim: Claim, now: datetime.datetime) -> dict[str, Any]:
+    return {**claim.owner, "since": format_utc(now)} if claim.owner else {}
+
+
+def _of(records: Sequence[dict[str, Any]], instance: str) -> list[dict[str, Any]]:
+    return [record for record in records if record["instance"] == instance]
+
+
+def _free(work_dir: str, records: Sequence[dict[str, Any]], claim: Claim) -> list[str]:
+    """Take restores from the dead, so that one which only seemed dead does not go on; say so."""
+    silence, said = silent(work_dir, records), []
+    for record in records:
+        if record["owner"] and record["owner"]["id"] != claim.owner.get("id"):
+            said.append(took_over(record, silence))
+            _write(os.path.join(work_dir, record["restore_id"]), {**record, "owner": {}})
+    return said
+
+
+@contextlib.contextmanager
+def _alone(work_dir: str) -> Iterator[None]:
+    """Let nobody else begin meanwhile. Ends with the process, and leaves nothing."""
+    try:
+        descriptor = os.open(work_dir, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as exc:
+        raise as_error("open", work_dir, exc, "Run the task as the user that restored") from exc
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as exc:
+            raise as_error("lock", work_dir, exc, "Name a folder on a local disk with work_dir") from exc
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def silent(work_dir: str, records: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Return how many seconds ago each restore gave its last sign of life, by the host's clock."""
+    found = {}
+    for record in records:
+        try:
+            last = os.stat(os.path.join(work_dir, record["restore_id"], NAME)).st_mtime
+        except OSError:
+            last = 0.0
+        found[record["restore_id"]] = time.time() - last
+    return found
 
 
 def update(
@@ -97,9 +198,7 @@ def update(
     """
     record = read(work_dir, restore_id)
     if record is None:
-        raise StateError(
-            "There is no record of a restore %s in %s" % (restore_id, work_dir), "Begin it with backup_set and no state"
-        )
+        raise _unknown(work_dir, restore_id)
     for path in facts.get("directories") or []:
         if (os.path.realpath(work_dir) + "/").startswith(os.path.realpath(path) + "/"):
             raise StateError(
@@ -109,9 +208,23 @@ def update(
     fresh = {**record, **{name: value for name, value in facts.items() if value is not None}}
     if fresh["state"] != record["state"]:
         fresh["ended"] = "" if fresh["state"] == RUNNING else format_utc(now)
+    if fresh["gone"] and fresh["phase"] == PREPARE:
+        fresh["phase"] = SWAP
+    if fresh["phase"] == SWAP != record["phase"]:
+        fresh["exchanges"] += 1
+    if fresh["state"] in WHOLE:
+        fresh["phase"] = ""
+    if facts.get("state") not in (None, RUNNING):
+        fresh["owner"] = {}
     if fresh != record and not pretend:
         _write(os.path.join(work_dir, check_id(restore_id)), fresh)
     return fresh, fresh != record
+
+
+def _unknown(work_dir: str, restore_id: str) -> StateError:
+    return StateError(
+        "There is no record of a restore %s in %s" % (restore_id, work_dir), "Begin it with backup_set and no state"
+    )
 
 
 def read(work_dir: str, restore_id: str) -> dict[str, Any] | None:
@@ -135,7 +248,9 @@ def read(work_dir: str, restore_id: str) -> dict[str, Any] | None:
         record = {**_OF_ONE_IN_PLACE, **record}
     if not _is_whole(record) or record["restore_id"] != restore_id:
         raise IntegrityError("%s is no record of the restore %s" % (path, restore_id), _BY_HAND)
-    return dict(record)
+    # Of records without these nothing better is known.
+    between = SWAP if record["state"] in (RUNNING, FAILED) else ""
+    return {"owner": {}, "exchanges": 0, "phase": between, **record}
 
 
 _BY_HAND = "What was kept can be put back by hand: see docs/disaster-recovery.md"

@@ -19,6 +19,10 @@ description:
     it all that it has to know, also when the store is lost.
   - The record is C(<work_dir>/<restore_id>/restore.json), for its owner only. It holds no secrets. The manifest of the
     set is kept beside it.
+  - A restore belongs to the run of C(ansible-playbook) that began it, or that takes it back. As long as that lives no
+    other one of the same instance can begin. On the controller of the run that is as long as its process is there, on
+    others until five minutes after its last sign of life. Every module of the run that gets RV(environment) gives such
+    signs, by the time of the record's last change.
 attributes:
   check_mode:
     support: full
@@ -84,6 +88,24 @@ options:
       - What an undo has to be told again, such as C(rebuild). No secrets.
     type: dict
     default: {}
+  phase:
+    description:
+      - V(swap) when the restore begins to exchange what is live, and V(undo) when a rollback begins. V(prepare) when
+        all that is live is of one state, which it also is after O(state=done), O(state=put_back) and O(state=undone).
+      - Until then a backup would save some of both states, and M(authentik_ops.recovery.authentik_restore_record_info)
+        tells so.
+      - With V(undo) the restore becomes that of this run, as when it begins.
+    type: str
+    choices: [prepare, swap, undo]
+  owner:
+    description:
+      - Set by the action plugin of the same name. Do not use it in a playbook.
+    type: dict
+  dead:
+    description:
+      - Set by the action plugin of the same name. Do not use it in a playbook.
+    type: list
+    elements: str
   databases:
     description:
       - Live names of the databases that are restored. What is recorded stays when not given.
@@ -144,6 +166,17 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+environment:
+  description:
+    - The environment for the modules of this restore, which makes them give signs of life, and stops them where another
+      run went on because there were none for too long.
+  returned: when the restore begins, or is taken up by O(phase=undo)
+  type: dict
+owners:
+  description: The runs that forbid it.
+  returned: when another restore or rollback of the instance is under way
+  type: list
+  elements: dict
 record:
   description: The record as it is now.
   returned: success
@@ -155,7 +188,12 @@ record:
 
 import datetime
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest, _restore_record
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import (
+    _manifest,
+    _restore_claim,
+    _restore_lease,
+    _restore_record,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import default_work_dir
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import (
@@ -166,6 +204,10 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._module imp
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import check_id
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 ARGUMENT_SPEC = {
     "restore_id": {"type": "str", "required": True},
     "work_dir": {"type": "path"},
@@ -175,6 +217,9 @@ ARGUMENT_SPEC = {
     "deployment": {"type": "str", "choices": ["host", "compose"], "default": "host"},
     "components": {"type": "list", "elements": "str", "default": []},
     "undo": {"type": "dict", "default": {}},
+    "phase": {"type": "str", "choices": list(_restore_claim.PHASES)},
+    "owner": {"type": "dict"},
+    "dead": {"type": "list", "elements": "str"},
     "databases": {"type": "list", "elements": "str"},
     "directories": {"type": "list", "elements": "path"},
     **MODE_SPEC,
@@ -185,21 +230,31 @@ ARGUMENT_SPEC = {
 
 
 def body(ctx: Context) -> dict[str, object]:
-    """Begin a record or complete it."""
+    """Begin a record, take it up, or complete it."""
     params, now = ctx.params, datetime.datetime.now(datetime.timezone.utc)
     work_dir, restore_id = params["work_dir"] or default_work_dir(), check_id(params["restore_id"])
-    if params["manifest"] is None:
-        facts = {name: params[name] for name in ("databases", "directories", "safety_set", "gone", "state")}
+    claim = _restore_claim.Claim(params["owner"] or {}, tuple(params["dead"] or ()))
+    if params["manifest"] is None and (params["phase"] != _restore_claim.UNDO or ctx.check_mode):
+        facts = {name: params[name] for name in ("databases", "directories", "phase", "safety_set", "gone", "state")}
         record, changed = _restore_record.update(work_dir, restore_id, facts, now, ctx.check_mode)
         return {"changed": changed, "record": record}
+    if params["manifest"] is None:
+        return _taken(ctx, work_dir, _restore_record.take(work_dir, restore_id, now, claim))
     if not params["instance"]:
         raise InputError("backup_set is given without instance", "Name the instance that is restored into")
     facts = {name: params[name] for name in ("restore_id", "instance", "deployment", "components", "undo", "mode")}
     facts.update({name: params[name] for name in ("safety_set", "gone") if params[name] is not None})
     if ctx.check_mode:
         return {"changed": True, "record": facts}
-    record = _restore_record.begin(work_dir, _manifest.validate(params["manifest"]), facts, now)
-    return {"changed": True, "record": record}
+    manifest = _manifest.validate(params["manifest"])
+    return _taken(ctx, work_dir, _restore_record.begin(work_dir, manifest, facts, now, claim))
+
+
+def _taken(ctx: Context, work_dir: str, taken: tuple[dict[str, Any], list[str]]) -> dict[str, object]:
+    record, dead = taken
+    for sentence in dead:
+        ctx.warn(sentence)
+    return {"changed": True, "record": record, "environment": _restore_lease.environment(work_dir, record)}
 
 
 def main() -> None:

@@ -41,6 +41,31 @@ options:
     description:
       - Choose this one.
     type: str
+  before:
+    description:
+      - Fail where something else is under way, or unfinished, that forbids this.
+      - V(restore) stands for rollbacks, too. It fails when another run restores the instance, or takes a restore back,
+        and lives. V(backup) fails when a restore or rollback is at exchanging old for new, or ended there.
+    type: str
+    choices: [backup, restore]
+  exchanges:
+    description:
+      - What this module returned as RV(exchanges) when a backup began. Fail where a restore or rollback of the instance
+        has begun to exchange old for new since, so that what was saved may be some of both.
+    type: dict
+  own:
+    description:
+      - Id of a restore that does not count for O(exchanges), since the backup is its safety set.
+    type: str
+  owner:
+    description:
+      - Set by the action plugin of the same name. Do not use it in a playbook.
+    type: dict
+  dead:
+    description:
+      - Set by the action plugin of the same name. Do not use it in a playbook.
+    type: list
+    elements: str
 """
 
 EXAMPLES = r"""
@@ -58,7 +83,7 @@ records:
   type: list
   elements: dict
 interrupted:
-  description: Those among them of restores that were interrupted, or run now.
+  description: Those among them of restores that were interrupted.
   returned: success
   type: list
   elements: dict
@@ -69,6 +94,27 @@ gone:
   returned: success
   type: dict
   sample: {}
+living:
+  description: Who restores the instance now, or takes a restore back, in words.
+  returned: success
+  type: list
+  elements: str
+mixed:
+  description: Those among the records of restores that are, or ended, between old and new.
+  returned: success
+  type: list
+  elements: dict
+exchanges:
+  description: How often each restore, by its id, has begun to exchange old for new, or new for old.
+  returned: success
+  type: dict
+  sample:
+    20261123T090000Z-11aa: 1
+owners:
+  description: The runs that live.
+  returned: always
+  type: list
+  elements: dict
 chosen:
   description: The record of the restore to take back.
   returned: with O(choose)
@@ -86,7 +132,7 @@ manifest:
 
 import os
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest, _restore_record
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest, _restore_claim, _restore_record
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import default_work_dir
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import (
     Context,
@@ -94,11 +140,20 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._module imp
     run_module,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 ARGUMENT_SPEC = {
     "instance": {"type": "str", "required": True},
     "work_dir": {"type": "path"},
     "choose": {"type": "bool", "default": False},
     "restore_id": {"type": "str"},
+    "before": {"type": "str", "choices": ["backup", "restore"]},
+    "exchanges": {"type": "dict"},
+    "own": {"type": "str"},
+    "owner": {"type": "dict"},
+    "dead": {"type": "list", "elements": "str"},
 }
 
 
@@ -109,17 +164,37 @@ def body(ctx: Context) -> dict[str, object]:
     found = _restore_record.find(work_dir, params["instance"])
     for problem in found.problems:
         ctx.warn(problem)
+    records, silent = found.records, _restore_record.silent(work_dir, found.records)
+    claim = _restore_claim.Claim(params["owner"] or {}, tuple(params["dead"] or ()))
+    refuse(params, records, silent, claim)
+    living = _restore_claim.living(records, silent, claim)
     result = {
         "changed": False,
-        "records": found.records,
-        "gone": _restore_record.find_gone(found.records) or {},
-        "interrupted": [record for record in found.records if record["state"] == _restore_record.RUNNING],
+        "records": records,
+        "gone": _restore_record.find_gone(records) or {},
+        "interrupted": [one for one in records if one["state"] == _restore_record.RUNNING and one not in living],
+        "living": [_restore_claim.said_of(record, silent) for record in living],
+        "mixed": _restore_claim.mixed(records),
+        "exchanges": {record["restore_id"]: record["exchanges"] for record in records},
+        "owners": [record["owner"] for record in living],
     }
     if params["choose"]:
         chosen = _restore_record.choose(work_dir, params["instance"], params["restore_id"])
         folder = os.path.join(work_dir, chosen["restore_id"])
         result.update(chosen=chosen, folder=folder, manifest=_manifest.load(read_of(folder, _manifest.MANIFEST_NAME)))
     return result
+
+
+def refuse(
+    params: dict[str, Any], records: list[dict[str, Any]], silent: dict[str, float], claim: _restore_claim.Claim
+) -> None:
+    """Fail where the records forbid what is about to begin, or to be published."""
+    if params["before"] == "restore":
+        _restore_claim.refuse_second(records, silent, claim)
+    if params["before"] == "backup":
+        _restore_claim.refuse_mixture(records, silent, claim)
+    if params["exchanges"] is not None:
+        _restore_claim.refuse_exchanged(records, params["exchanges"], params["own"])
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,17 +19,10 @@ from typing import Any
 import pytest
 
 from tests.demo.instance import PASSWORD, SECRET_KEY, Picture
-from tests.support.site import NAME, Site, differences, leave, shown
+from tests.support.site import NAME, Site, differences, killed, leave, shown
 
 FIRST, SECOND, THIRD = ("202510%02dT040000Z-1b2c" % day for day in (1, 2, 3))
 APART = ("20251016T040000Z-1b2c", "20251126T040000Z-1b2c")
-STARTER = """\
-#!{python}
-import os, sys
-os.setsid()
-open({pid!r}, "w").write(str(os.getpid()))
-os.execv({program!r}, [{program!r}, *sys.argv[1:]])
-"""
 
 
 @pytest.fixture(scope="module")
@@ -56,21 +48,6 @@ def without_store(site: Site) -> Iterator[None]:
         yield
     finally:
         away.rename(site.store)
-
-
-def killed(site: Site, module: str, condition: str, restore_id: str) -> None:
-    """Restore, and end ansible-playbook and all that it has started by SIGKILL where a condition holds in a module."""
-    pid, starter = site.root / "pid", site.root / "starter"
-    starter.write_text(STARTER.format(python=sys.executable, pid=str(pid), program=site.controller.program))
-    starter.chmod(0o700)
-    kill = "__import__('os').killpg(int(open(%r).read()), 9)" % str(pid)
-    collections = site.copy_collection({module: "(%s) and %s" % (condition, kill)})
-    program, site.controller.program = site.controller.program, str(starter)
-    try:
-        run = site.run("restore", collections=collections, restore_id=restore_id)
-    finally:
-        site.controller.program = program
-    assert run.rc == -9, run.output
 
 
 def test_there_is_nothing_to_roll_back_before_the_first_restore(site: Site, old: Picture) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,13 @@ from tests.support.playbook import ROOT, Controller, Run
 
 NAME = "sso.example.org"
 EVENTS = 60
+STARTER = """\
+#!{python}
+import os, sys
+os.setsid()
+open({pid!r}, "w").write(str(os.getpid()))
+os.execv({program!r}, [{program!r}, *sys.argv[1:]])
+"""
 SHIPPED = ("meta", "plugins", "roles", "playbooks")
 
 
@@ -132,6 +141,21 @@ def leave(site: Site) -> None:
     (media / "application-icons" / "app-07.svg").unlink()
     site.instance.redis.send("SET", "after", "the backup")
     site.instance.redis.send("DEL", "celery")
+
+
+def killed(site: Site, module: str, condition: str, restore_id: str, **variables: Any) -> None:
+    """Restore, and end ansible-playbook and all that it has started by SIGKILL where a condition holds in a module."""
+    pid, starter = site.root / "pid", site.root / "starter"
+    starter.write_text(STARTER.format(python=sys.executable, pid=str(pid), program=site.controller.program))
+    starter.chmod(0o700)
+    kill = "__import__('os').killpg(int(open(%r).read()), 9)" % str(pid)
+    collections = site.copy_collection({module: "(%s) and %s" % (condition, kill)})
+    program, site.controller.program = site.controller.program, str(starter)
+    try:
+        run = site.run("restore", collections=collections, restore_id=restore_id, **variables)
+    finally:
+        site.controller.program = program
+    assert run.rc == -9, run.output
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,8 @@ def copy(restore_id: str, kind: str = "before", of: str = "authentik") -> Copy:
 
 
 def record(restore_id: str, state: str, **more: Any) -> dict[str, Any]:
-    return {"restore_id": restore_id, "state": state, "components": ["media"], "safety_set": "", "gone": False, **more}
+    known = {"restore_id": restore_id, "state": state, "phase": "", "components": ["media"]}
+    return {**known, "safety_set": "", "gone": False, **more}
 
 
 def going(copies: list[Copy], records: list[dict[str, Any]], now: datetime.datetime = NOW, days: int = 30) -> list[str]:

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import datetime
 import json
+import multiprocessing
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _restore_record
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import (
+    _restore_claim,
+    _restore_lease,
+    _restore_record,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, StateError
 
 NOW = datetime.datetime(2026, 12, 1, tzinfo=datetime.UTC)
@@ -112,3 +118,134 @@ def test_the_folder_of_the_records_is_not_swapped_itself(tmp_path: Path) -> None
     begun(tmp_path / "media/work", OLD, "running")
     with pytest.raises(StateError, match="lies within"):
         _restore_record.update(str(tmp_path / "media/work"), OLD, {"directories": [str(tmp_path / "media")]}, NOW)
+
+
+def owner(name: str, place: str = "here") -> dict[str, Any]:
+    return {"id": name, "place": place, "host": "ops", "pid": 7, "start": "1", "user": "root"}
+
+
+def try_to_begin(work: str, restore_id: str, name: str, gate: Any, results: Any) -> None:
+    gate.wait()
+    try:
+        _restore_record.begin(work, manifest(), facts(restore_id), NOW, _restore_claim.Claim(owner(name)))
+        results.put(name)
+    except StateError:
+        results.put("")
+
+
+def test_of_restores_that_begin_at_the_same_moment_one_is_made(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    for turn in range(3):
+        gate, results = context.Barrier(4), context.Queue()
+        ids = ["202609%02dT000000Z-%04x" % (turn + 1, number) for number in range(4)]
+        work = str(tmp_path / str(turn))
+        runs = [context.Process(target=try_to_begin, args=(work, one, one, gate, results)) for one in ids]
+        for run in runs:
+            run.start()
+        found = [results.get(timeout=120) for _run in runs]
+        for run in runs:
+            run.join()
+        assert len([name for name in found if name]) == 1
+        assert [record["owner"]["id"] for record in _restore_record.find(work).records] == [
+            name for name in found if name
+        ]
+
+
+@pytest.mark.parametrize(
+    ("place", "silence", "dead", "free"),
+    [
+        # On the same controller its processes decide, however long it was silent.
+        ("here", 100000, (), False),
+        ("here", 0, ("first",), True),
+        # From elsewhere only signs of life can be seen.
+        ("elsewhere", 0, (), False),
+        ("elsewhere", 290, (), False),
+        ("elsewhere", 310, (), True),
+        # The clock was set back since, by a minute or by a year.
+        ("elsewhere", -60, (), False),
+        ("elsewhere", -31536000, (), True),
+    ],
+)
+def test_who_counts_as_dead(tmp_path: Path, place: str, silence: float, dead: tuple[str, ...], free: bool) -> None:
+    work = str(tmp_path)
+    _restore_record.begin(work, manifest(), facts(OLD), NOW, _restore_claim.Claim(owner("first")))
+    path = tmp_path / OLD / "restore.json"
+    last = path.stat().st_mtime - silence
+    os.utime(path, (last, last))
+    claim = _restore_claim.Claim(owner("second", place), dead)
+    if free:
+        _record, said = _restore_record.begin(work, manifest(), facts(YOUNG), NOW, claim)
+        assert "process 7" in said[0]
+        # Whoever only seemed dead is stopped.
+        given = {_restore_lease.FOLDER: str(tmp_path / OLD), _restore_lease.OWNER: "first"}
+        with pytest.raises(StateError, match="taken for dead"):
+            _restore_lease.keep_alive(given)
+    else:
+        with pytest.raises(StateError, match="under way") as refusal:
+            _restore_record.begin(work, manifest(), facts(YOUNG), NOW, claim)
+        assert refusal.value.as_result()["owners"][0]["id"] == "first"
+        assert not (tmp_path / YOUNG).exists()
+        # Another instance on the same host has nothing to do with it.
+        _restore_record.begin(work, manifest(), facts(YOUNG, "other"), NOW, claim)
+
+
+def stage(number: int, state: str, phase: str, components: str = "postgresql media") -> dict[str, Any]:
+    return {
+        "restore_id": str(number),
+        "number": number,
+        "state": state,
+        "phase": phase,
+        "exchanges": 1,
+        "components": components.split(),
+        "databases": [],
+        "directories": [],
+        "set_id": OLDEST,
+        "owner": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        ([stage(1, "running", "prepare")], []),
+        ([stage(1, "running", "swap")], ["1"]),
+        ([stage(1, "failed", "swap")], ["1"]),
+        ([stage(1, "done", "undo")], ["1"]),
+        ([stage(1, "done", ""), stage(2, "put_back", ""), stage(3, "undone", "")], []),
+        # A later one that replaced all of it puts it right, until that is taken back.
+        ([stage(1, "running", "swap"), stage(2, "done", "")], []),
+        ([stage(1, "running", "swap"), stage(2, "cleaned", "")], []),
+        ([stage(1, "running", "swap"), stage(2, "done", "", "media")], ["1"]),
+        ([stage(1, "running", "swap"), stage(2, "undone", "")], ["1"]),
+        ([stage(1, "running", "swap"), stage(2, "put_back", "")], ["1"]),
+        ([stage(1, "done", ""), stage(2, "running", "swap")], ["2"]),
+    ],
+)
+def test_what_is_half_new(stages: list[dict[str, Any]], expected: list[str]) -> None:
+    assert [record["restore_id"] for record in _restore_claim.mixed(stages)] == expected
+    if expected:
+        with pytest.raises(StateError, match="would save that mixture"):
+            _restore_claim.refuse_mixture(stages, {}, _restore_claim.NOBODY)
+
+
+def test_the_phases_of_a_restore_and_of_its_rollback(tmp_path: Path) -> None:
+    work, claim = str(tmp_path), _restore_claim.Claim(owner("first"))
+
+    def now() -> tuple[str, int, bool]:
+        record = _restore_record.read(work, OLD) or {}
+        return record["phase"], record["exchanges"], bool(record["owner"])
+
+    _restore_record.begin(work, manifest(), facts(OLD), NOW, claim)
+    assert now() == ("prepare", 0, True)
+    for _time in range(2):
+        _restore_record.update(work, OLD, {"phase": "swap"}, NOW)
+        assert now() == ("swap", 1, True)
+    _restore_record.update(work, OLD, {"state": "done"}, NOW)
+    assert now() == ("", 1, False)
+    _restore_record.take(work, OLD, NOW, claim)
+    assert now() == ("undo", 2, True)
+    _restore_record.update(work, OLD, {"state": "failed"}, NOW)
+    assert now() == ("undo", 2, False)
+    _restore_record.take(work, OLD, NOW, claim)
+    _restore_record.update(work, OLD, {"state": "undone"}, NOW)
+    assert now() == ("", 3, False)
