@@ -33,7 +33,7 @@ class ActionModule(ActionBase):
                 raise InputError("manifest is set by the action plugin alone", "Use backup_set")
             backup_set = arguments.pop("backup_set", None)
             if backup_set is not None:
-                where = target(backup_set)
+                where = target(backup_set, decrypts=False)
                 # A restore whose set was checked is about to begin; in check mode nothing is read of it either.
                 arguments["manifest"] = plain_view(where.store.get(where.set_id, recheck=False).manifest)
             found = decided(arguments, lambda more: self._execute_module(module_args=more, task_vars=task_vars))
