@@ -120,12 +120,8 @@ class InPlace(Way):
         dress_root(place.live, itself)
 
     def undo(self, why: Callable[[], str], pretend: bool) -> list[str]:
-        place = self.place
-        if not os.path.lexists(place.new):
-            return []
-        if not pretend:
-            self.clear()
-        return ["%s: the copy %s was removed" % (place.component, place.new)]
+        # There is nothing that was live before: only what was prepared is removed.
+        return self._way.undo(why, pretend)
 
 
 def _folders_of_others(live: str) -> list[str]:

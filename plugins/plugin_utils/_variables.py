@@ -36,6 +36,8 @@ _OTHERWISE = (
     (r"overwrite(?= is false|: true)", "overwrite_config"),
     (r"(?<=without )rebuild", "rebuild"),
     (r"timeout(?= more )", "services_timeout"),
+    (r"mode(?==in_place)", "restore_mode"),
+    (r"(?<=leave )mode(?= out)", "restore_mode"),
     (r"paths(?=: {| names )", "restore_paths"),
     (r"(?<=with )paths", "restore_paths"),
     (r"(?<=with )(directories)", r"\1"),

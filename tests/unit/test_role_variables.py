@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
 from ansible_collections.authentik_ops.recovery.plugins.action.authentik_variables import _SPEC
-from ansible_collections.authentik_ops.recovery.plugins.doc_fragments import postgresql_admin
+from ansible_collections.authentik_ops.recovery.plugins.doc_fragments import postgresql_admin, restore_mode
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import CONSUMER_SPEC, INSTANCE_SPEC
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,6 +111,7 @@ BECOMES: dict[str, dict[str, tuple[Any, list[str]]]] = {
         "authentik_redis_databases": ([3], ["redis_restore.redis_databases", "safety_info.redis_databases"]),
         "authentik_work_dir": ("/srv/work", ["redis_restore.work_dir", "config_restore.work_dir"]),
         "authentik_restore_paths": ({"media": "/m"}, ["static_restore.paths"]),
+        "authentik_restore_mode": ("in_place", ["pg_restore.mode", "static_restore.mode"]),
     },
 }
 SET_ID = "20261122T031500Z-7f3a"
@@ -161,8 +163,9 @@ LEARNT: dict[str, dict[str, Any]] = {
             "components": ["certs"], "plan": ["safety set: certs"], "postgresql": {"method": "dump"},
             "static": {"components": ["certs"], "directories": {"certs": "/c"}, "extra_paths": {}},
         },
-        "restore_records": {"exchanges": {}, "interrupted": [], "living": [], "mixed": []},
+        "restore_records": {"exchanges": {}, "gone": {}, "interrupted": [], "living": [], "mixed": []},
         "restore_safety_store": {"free_bytes": 2000000},
+        "item": "20261124T120000Z-0a1b",
         "restore_id": "20261124T120000Z-0a1b",
         "restore_step": "check",
     },
@@ -201,10 +204,14 @@ def converted(given: dict[str, Any]) -> dict[str, Any]:
     return dict(checked.validated_parameters)
 
 
-def tasks_of(role: str, files: str = "*.yml") -> list[dict[str, Any]]:
+# How a safety set comes back: with options of its own, whatever those of the restore are.
+WAY_BACK = ("safety_step.yml", "safety_verify.yml", "undo_in_place.yml", "undo_saved.yml")
+
+
+def tasks_of(role: str, files: str = "*.yml", but: Collection[str] = ()) -> list[dict[str, Any]]:
     """Return the tasks and blocks in a role's files."""
     paths = sorted((ROOT / "roles" / role / "tasks").glob(files))
-    return walk([task for path in paths for task in yaml.safe_load(path.read_text())])
+    return walk([task for path in paths if path.name not in but for task in yaml.safe_load(path.read_text())])
 
 
 def walk(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -218,8 +225,12 @@ def calls(role: str, **variables: Any) -> list[tuple[str, dict[str, Any]]]:
     In the order of the files and within them. Tasks whose own condition does not hold are left out; the conditions
     under which a file of tasks is included do not count.
     """
+    return calls_of(role, tasks_of(role, but=WAY_BACK), variables)
+
+
+def calls_of(role: str, tasks: list[dict[str, Any]], variables: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The same for some of a role's tasks."""
     templar = engine(role, **variables)
-    tasks = tasks_of(role)
     groups = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["action_groups"]
     defaults: dict[str, Any] = {}
     for task in tasks:
@@ -244,9 +255,11 @@ def documentation(module: str) -> dict[str, Any]:
     text = (ROOT / "plugins" / "modules" / ("authentik_%s.py" % module)).read_text()
     (found,) = re.findall(r'^DOCUMENTATION = r"""\n(.*?)^"""', text, re.M | re.S)
     documented = dict(yaml.safe_load(found))
-    if "authentik_ops.recovery.postgresql_admin" in documented.get("extends_documentation_fragment", []):
-        shared = yaml.safe_load(postgresql_admin.ModuleDocFragment.DOCUMENTATION)["options"]
-        documented["options"] = {**shared, **documented["options"]}
+    for fragment in (postgresql_admin, restore_mode):
+        name = "authentik_ops.recovery." + fragment.__name__.rsplit(".", 1)[1]
+        if name in documented.get("extends_documentation_fragment", []):
+            shared = yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)["options"]
+            documented["options"] = {**shared, **documented["options"]}
     return documented
 
 
@@ -330,6 +343,37 @@ def test_the_sets_version_does_not_stand_in_for_the_installed_one_where_both_are
     assert given["pg_restore"] == ""
     told = dict(calls("restore", authentik_version="2026.2.1", **known))
     assert told["pg_restore"]["authentik_version"] == "2026.2.1"
+
+
+def test_a_safety_set_goes_back_to_where_it_was_whatever_the_restore_was_told() -> None:
+    safety = "20261124T120003Z-22bb"
+    component = {"database": "authentik", "other_databases": {"wiki": {}, "others": {}}}
+    components = {"postgresql": component, "media": {"path": "/srv/m"}, "certs": {"path": "/c"}, "config": {}}
+    artifacts = [{"component": name} for name in ("postgresql", "media", "config")]
+    manifest = {"components": components, "artifacts": artifacts, "restore_id": "20261124T120000Z-0a1b"}
+    known: dict[str, Any] = {
+        "restore_back_set": {"sets": [{"id": safety}], "manifest": manifest},
+        "restore_record": {"record": {"databases": ["authentik", "wiki"]}},
+        "restore_only": ["postgresql", "media", "config"],
+        "authentik_restore_paths": {"media": "/elsewhere"},
+        "authentik_version_policy": "same_train",
+        "authentik_after_restore": {"purge_sessions": True},
+        "authentik_overwrite_config": False,
+        "authentik_instance": "sso",
+    }
+    made = dict(calls_of("restore", tasks_of("restore", "safety_step.yml"), known))
+    assert set(made) == {"pg_restore", "static_restore", "config_restore"}
+    for options in made.values():
+        assert options["backup_set"] == {"store": "/srv/store", "instance": "sso", "id": safety}
+    assert (made["static_restore"]["components"], made["static_restore"]["paths"]) == (["media"], {"media": "/srv/m"})
+    assert made["config_restore"]["overwrite"] is True
+    database = made["pg_restore"]
+    assert (database["databases"], database["version_policy"], database["mode"]) == (
+        ["authentik", "wiki"],
+        "force",
+        "in_place",
+    )
+    assert "after_restore" not in database
 
 
 @pytest.mark.parametrize(
