@@ -76,12 +76,15 @@ class StoreSink:
 
         :param path: relative and without the ending of encryption, as in C(postgresql/authentik.dump).
         """
-        if not self._recipients:
-            with self._sink.artifact(path) as file:
+        with contextlib.ExitStack() as stack:
+            if self._recipients:
+                file = stack.enter_context(self._sink.artifact(path + _manifest.AGE_SUFFIX))
+                yield StoredArtifact(
+                    path, file, stack.enter_context(encrypting(file, self._recipients)), self._recipients
+                )
+            else:
+                file = stack.enter_context(self._sink.artifact(path))
                 yield StoredArtifact(path, file, file, [])
-            return
-        with self._sink.artifact(path + _manifest.AGE_SUFFIX) as file, encrypting(file, self._recipients) as writer:
-            yield StoredArtifact(path, file, writer, self._recipients)
 
 
 class DecryptingSource(Artifacts):
