@@ -46,7 +46,7 @@ class Engine:
             "--exec-root=%s" % (self.folder / "exec"),
             "--pidfile=%s" % (self.folder / "pid"),
         ]
-        with open(self.log, "wb") as log:
+        with open(self.log, "ab") as log:
             self._daemon = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         end = time.monotonic() + timeout
         while self._call(["version"]).returncode != 0:
@@ -58,6 +58,16 @@ class Engine:
         """Remove this run's containers, end the daemon, delete everything it stored."""
         for container in self._containers:
             self._call(["rm", "--force", "--volumes", container])
+        self._end()
+        self._unmount()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def restart(self) -> None:
+        """End the daemon and its containers, and start it again: it starts those that are to be."""
+        self._end()
+        self.start()
+
+    def _end(self) -> None:
         if self._daemon is not None and self._daemon.poll() is None:
             self._daemon.send_signal(signal.SIGTERM)
             try:
@@ -65,8 +75,6 @@ class Engine:
             except subprocess.TimeoutExpired:
                 self._daemon.kill()
                 self._daemon.wait()
-        self._unmount()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, *arguments: str, stdin: bytes | None = None, timeout: float = 600) -> str:
         """Call the client and return its stdout; RuntimeError with its stderr when it fails."""
