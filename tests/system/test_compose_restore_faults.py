@@ -141,7 +141,7 @@ def test_a_database_that_crashes_while_its_copy_is_loaded(running: Site, saved: 
     restored(running, saved, known)
 
 
-def test_a_database_that_is_killed_is_started_to_put_everything_back(running: Site, saved: Picture, live: Picture) -> None:
+def test_a_database_that_was_killed_is_started_to_put_all_back(running: Site, saved: Picture, live: Picture) -> None:
     known = oracle.databases(running.project)
     restore = Restore(running)
     restore.until_loading()
