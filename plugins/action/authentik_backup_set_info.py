@@ -23,12 +23,8 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._identity i
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import UNPROVED, outcome_of, proved
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import decrypting_source, plain_source
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._selection import select
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import (
-    LATEST,
-    BackupSet,
-    DirectoryStore,
-    Problem,
-)
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import LATEST, BackupSet, Problem
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
 
 _SPEC: dict[str, t.Any] = {
     "store": {"type": "path", "required": True},

@@ -22,7 +22,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _not
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._consumer import without_echo
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import decrypting_source, plain_source
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sender import Sender
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import BackupSet
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import (
     Failed,
     StreamingAction,

@@ -13,7 +13,7 @@ from ansible.utils.display import Display
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import RecoveryError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import artifacts_of
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._producer import ProducerAction
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import BackupSet
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stored import read_back
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import Target
 

@@ -16,7 +16,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
     check_instance_name,
     is_id,
 )
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import LATEST
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import LATEST
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._variables import known_names, misspelt
 
 _SPEC: dict[str, t.Any] = {

@@ -13,7 +13,7 @@ import typing as t
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import artifacts_of, plain_view
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PartialSet
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import BackupSet, backups_of
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet, backups_of
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stream import Received, Receiver
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import StreamingAction, Target
 

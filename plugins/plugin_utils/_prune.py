@@ -16,13 +16,13 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import is_id, parse_utc
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _retention, _shrink
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import proved
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import (
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import (
     BEING_WRITTEN,
     HALF_REMOVED,
     BackupSet,
-    DirectoryStore,
     Problem,
 )
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
 
 # How many losses are told: after a real one nearly every table has some.
 _TOLD = 12

@@ -14,7 +14,8 @@ import typing as t
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import check_id, is_id, parse_utc
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import LEVELS, proved
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import LATEST, BackupSet, DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import LATEST, BackupSet
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
 
 ALL = "all"
 

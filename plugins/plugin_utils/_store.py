@@ -12,7 +12,6 @@ manifest is not a set; it is reported with the reason.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import hashlib
 import os
@@ -53,60 +52,20 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes impo
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PARTIAL_SUFFIX, PartialSet
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._removal import DELETING_SUFFIX, SetRemoval
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import (
+    BEING_WRITTEN,
+    HALF_REMOVED,
+    LATEST,
+    BackupSet,
+    Problem,
+    backups_of,
+)
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stored import (
     check_stored_size,
     check_sums,
     load_manifest,
     read_back,
 )
-
-LATEST = "latest"
-BEING_WRITTEN = "being written"
-HALF_REMOVED = "half removed; the next prune removes the rest"
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """Something in the store that is not a set, and why."""
-
-    name: str
-    reason: str
-    unfinished: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class BackupSet:
-    """A published set: its folder, its manifest and that one's SHA-256.
-
-    :ivar verified: the records of its verifications, see ``_notes``.
-    :ivar pinned: why it is kept whatever a policy says; empty when it is not pinned.
-    """
-
-    path: str
-    manifest: dict[str, t.Any]
-    manifest_sha256: str
-    verified: list[dict[str, t.Any]]
-    pinned: str
-
-    @property
-    def set_id(self) -> str:
-        """The id, which is also the folder's name."""
-        return str(self.manifest["id"])
-
-    @property
-    def restore_id(self) -> str:
-        """For a safety set the id of the restore before which it was made; empty for a backup."""
-        return str(self.manifest["restore_id"]) if self.manifest.get("purpose") == _manifest.SAFETY else ""
-
-    @property
-    def size(self) -> int:
-        """Stored bytes of all artifacts."""
-        return sum(artifact["size"] for artifact in self.manifest["artifacts"])
-
-    @property
-    def recipients(self) -> list[str]:
-        """Public keys that it is encrypted to; none for a plain set."""
-        return _manifest.recipients_of(self.manifest)
 
 
 class DirectoryStore:
@@ -408,8 +367,3 @@ class DirectoryStore:
         if failed and not recheck:
             raise IntegrityError("Its last verification failed: %s" % failed.get("error"))
         return BackupSet(path, manifest, sha256, checks, self._notes.pin(name))
-
-
-def backups_of(sets: t.Iterable[BackupSet]) -> list[BackupSet]:
-    """Leave out the safety sets."""
-    return [one for one in sets if not one.restore_id]

@@ -23,7 +23,8 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._identity i
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._job import AsyncJob
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._progress import Progress
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._remote_spool import RemoteSpool, quietly
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import LATEST, DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import LATEST
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stream import drive, temporary_folder
 
 _CHUNK_SIZE = "64M"

@@ -15,7 +15,8 @@ import pytest
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PartialSet
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import BackupSet, DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
 
 NOW = datetime.datetime(2026, 11, 22, 3, 15, tzinfo=datetime.UTC)
 BLOBS = {"postgresql/authentik.dump": b"d" * 300000, "static/media.tar.zst": b"m" * 5000}

@@ -29,7 +29,8 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._identity import ENVIRONMENT, IdentitySource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import plain_source
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PartialSet
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import BackupSet, DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
 from tests.support.age import Key, age_key, decrypt, ssh_key
 from tests.support.store import NOW, manifest_of
 from tests.unit.test_store_actions import act

@@ -16,7 +16,8 @@ import pytest
 from ansible_collections.authentik_ops.recovery.plugins.action import authentik_backup_set, authentik_backup_set_info
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _notes
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import BackupSet, DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
 from tests.support.store import NOW, publish
 from tests.unit.test_store_actions import act
 

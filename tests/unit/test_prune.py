@@ -21,7 +21,8 @@ from ansible_collections.authentik_ops.recovery.plugins.action import authentik_
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import StateError
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _lock, _partial, _prune
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import new_check
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import BackupSet, DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
 from tests.support.store import BLOBS, fill, manifest_of, publish
 from tests.unit.test_store_actions import act
 

@@ -1,0 +1,67 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: names and behaviour may change in any release.
+
+"""What a store holds: sets, and what is none. Whatever store it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
+
+LATEST = "latest"
+BEING_WRITTEN = "being written"
+HALF_REMOVED = "half removed; the next prune removes the rest"
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Something in the store that is not a set, and why."""
+
+    name: str
+    reason: str
+    unfinished: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class BackupSet:
+    """A published set: its folder, its manifest and that one's SHA-256.
+
+    :ivar verified: the records of its verifications, see ``_notes``.
+    :ivar pinned: why it is kept whatever a policy says; empty when it is not pinned.
+    """
+
+    path: str
+    manifest: dict[str, t.Any]
+    manifest_sha256: str
+    verified: list[dict[str, t.Any]]
+    pinned: str
+
+    @property
+    def set_id(self) -> str:
+        """The id, which is also the folder's name."""
+        return str(self.manifest["id"])
+
+    @property
+    def restore_id(self) -> str:
+        """For a safety set the id of the restore before which it was made; empty for a backup."""
+        return str(self.manifest["restore_id"]) if self.manifest.get("purpose") == _manifest.SAFETY else ""
+
+    @property
+    def size(self) -> int:
+        """Stored bytes of all artifacts."""
+        return sum(artifact["size"] for artifact in self.manifest["artifacts"])
+
+    @property
+    def recipients(self) -> list[str]:
+        """Public keys that it is encrypted to; none for a plain set."""
+        return _manifest.recipients_of(self.manifest)
+
+
+def backups_of(sets: t.Iterable[BackupSet]) -> list[BackupSet]:
+    """Leave out the safety sets."""
+    return [one for one in sets if not one.restore_id]
