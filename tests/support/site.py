@@ -72,7 +72,8 @@ class Site:
 
     def sets(self) -> list[Path]:
         """Return the folders of the published sets, oldest first."""
-        return sorted(path.parent for path in self.store.glob("%s/*/manifest.json" % NAME))
+        # Just before it is published a set has its manifest, and another name.
+        return sorted(path.parent for path in self.store.glob("%s/*Z-????/manifest.json" % NAME))
 
     def reset(self) -> None:
         """Give the instance its first content again, and forget all sets."""
