@@ -311,6 +311,10 @@ def choose(work_dir: str, instance: str, restore_id: str | None) -> dict[str, An
     return candidates[-1]
 
 
+# What a restore exchanges side by side even when it is done in place; a safety set may be without them.
+_STAY = {"config", "redis"}
+
+
 def find_gone(records: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the record of a restore in place that removed what was live and was cut off then; None where none was.
 
@@ -320,7 +324,7 @@ def find_gone(records: list[dict[str, Any]]) -> dict[str, Any] | None:
     """
     settled: set[str] = set()
     for record in reversed(records):
-        if record["gone"] and record["state"] in (RUNNING, FAILED) and set(record["components"]) - settled:
+        if record["gone"] and record["state"] in (RUNNING, FAILED) and set(record["components"]) - _STAY - settled:
             return record
         if record["state"] in (DONE, CLEANED) or (record["safety_set"] and record["state"] in (PUT_BACK, UNDONE)):
             settled.update(record["components"])

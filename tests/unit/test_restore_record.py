@@ -94,6 +94,19 @@ def test_a_restore_that_removed_what_was_live_is_found_until_that_is_settled(tmp
         assert found() == expected, state
 
 
+def test_its_safety_set_settles_it_without_the_components_that_were_never_removed(tmp_path: Path) -> None:
+    work = str(tmp_path)
+    components = ["postgresql", "media", "redis", "config"]
+    _restore_record.begin(work, manifest(), {**facts(OLDEST), "components": components}, NOW)
+    _restore_record.update(work, OLDEST, {"safety_set": YOUNG, "gone": True, "state": "failed"}, NOW)
+    _restore_record.begin(work, manifest(), {**facts(OLD), "components": ["postgresql"]}, NOW)
+    _restore_record.update(work, OLD, {"state": "done"}, NOW)
+    assert _restore_record.find_gone(_restore_record.find(work, "sso").records), "the directory is not back"
+    _restore_record.begin(work, manifest(), {**facts(YOUNG), "components": ["postgresql", "media"]}, NOW)
+    _restore_record.update(work, YOUNG, {"state": "done"}, NOW)
+    assert _restore_record.find_gone(_restore_record.find(work, "sso").records) is None
+
+
 def test_a_record_from_before_there_were_restores_in_place_is_read(tmp_path: Path) -> None:
     begun(tmp_path, OLD, "done")
     path = tmp_path / OLD / "restore.json"
