@@ -337,7 +337,7 @@ def test_input_that_ends_early_leaves_no_copy(bulky: PgContainer, tmp_path: Path
     settings = through(bulky, tmp_path / "docker", "--exit-on-error", 'head -c 30000 | "%s" "$@"; exit $?')
     with pytest.raises(RecoveryError, match="could not be loaded") as caught:
         _restore.prepare(Request(settings, RESTORE_ID), *databases_in(folder))
-    assert "the live database untouched" in caught.value.hint
+    assert "the live database is untouched" in caught.value.hint
     assert bulky.databases() == ["authentik", "postgres"]
     assert bulky.left_behind() == []
 

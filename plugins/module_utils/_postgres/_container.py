@@ -151,7 +151,8 @@ def problem(container: Container, said: str, user: str | None) -> RecoveryError:
     def call(*words: str) -> str:
         return _process.show([*container.docker, *words, name])
 
-    if "is not running" in lowered:
+    # The second while it ends: its processes are gone, and the engine has not noted it yet.
+    if "is not running" in lowered or "in a stopped state" in lowered:
         return ConnectError("container %s is not running" % name, hint="start it", command=call("start"))
     if "no such container" in lowered:
         return ConnectError(
