@@ -188,6 +188,7 @@ def test_psycopg2_cannot_look_inside() -> None:
             "/usr/bin/docker --host unix:///run/d.sock start sso-db-1",
         ),
         ("Error response from daemon: container 0123abc is not running", "is not running", "start sso-db-1"),
+        ("cannot exec in a stopped state: unknown", "is not running", "start sso-db-1"),
         (
             "Error response from daemon: Container 0123abc is paused, unpause the container before exec",
             "is paused",
