@@ -23,11 +23,10 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._age import
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._ephemeral import check_lasting
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._facts import created_by, instance_facts
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import playbook_pid
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import STORE_SPEC, DirectoryStore
 
 _SPEC: dict[str, t.Any] = {
-    "store": {"type": "path", "required": True},
-    "instance": {"type": "str", "required": True},
+    **STORE_SPEC,
     "state": {"type": "str", "required": True, "choices": ["open", "published", "discarded", "pinned", "unpinned"]},
     "id": {"type": "str"},
     "instance_facts": {"type": "dict", "default": {}},

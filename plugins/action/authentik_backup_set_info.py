@@ -24,11 +24,10 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes impo
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import decrypting_source, plain_source
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._selection import select
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import LATEST, BackupSet, Problem
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import STORE_SPEC, DirectoryStore
 
 _SPEC: dict[str, t.Any] = {
-    "store": {"type": "path", "required": True},
-    "instance": {"type": "str", "required": True},
+    **STORE_SPEC,
     "backup_id": {"type": "str"},
     "verify": {"type": "bool", "default": False},
     "select": {"type": "list", "elements": "str", "default": []},

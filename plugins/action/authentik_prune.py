@@ -22,12 +22,11 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _prune
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._lock import Lock
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._retention import Policy, check_policy
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import STORE_SPEC, DirectoryStore
 
 _RULES = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 _SPEC: dict[str, t.Any] = {
-    "store": {"type": "path", "required": True},
-    "instance": {"type": "str", "required": True},
+    **STORE_SPEC,
     **{"keep_" + rule: {"type": "int", "default": 0} for rule in _RULES},
     "keep_within": {"type": "str", "default": "0d"},
     "minimum_verified": {"type": "int", "default": 2},

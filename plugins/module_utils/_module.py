@@ -107,6 +107,8 @@ ADMIN_SPEC: dict[str, Any] = {
     "admin_run_as": {"type": "str"},
 }
 
+CLAIM_SPEC: dict[str, Any] = {"owner": {"type": "dict"}, "dead": {"type": "list", "elements": "str"}}
+
 SIDE_BY_SIDE, IN_PLACE = "side_by_side", "in_place"
 MODE_SPEC: dict[str, Any] = {"mode": {"type": "str", "choices": [SIDE_BY_SIDE, IN_PLACE], "default": SIDE_BY_SIDE}}
 

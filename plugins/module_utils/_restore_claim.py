@@ -44,6 +44,11 @@ class Claim(NamedTuple):
 NOBODY = Claim({})
 
 
+def claim_of(params: Mapping[str, Any]) -> Claim:
+    """Return who asks, from a module's options C(owner) and C(dead)."""
+    return Claim(params["owner"] or {}, tuple(params["dead"] or ()))
+
+
 class Occupied(StateError):
     """Another run that lives changes the instance."""
 

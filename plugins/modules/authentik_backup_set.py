@@ -15,15 +15,9 @@ description:
   - Until it is published it lies in C(<store>/<instance>/<id>.partial) and no list shows it. Publishing reads every
     artifact back, writes C(SHA256SUMS) and C(manifest.json), and makes the set visible by one rename.
   - Unfinished sets of runs that were killed are removed when the next set is opened.
+extends_documentation_fragment:
+  - authentik_ops.recovery.store
 options:
-  store:
-    description: Folder on the controller that holds all backup sets. It is made when it does not exist.
-    type: path
-    required: true
-  instance:
-    description: Name of the instance. Letters, digits, V(.), V(_) and V(-); no slash, no leading V(.).
-    type: str
-    required: true
   state:
     description:
       - With V(open) a new set is started and its id returned.

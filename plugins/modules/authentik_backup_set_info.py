@@ -14,15 +14,9 @@ description:
   - Lists the backup sets of an instance, newest first, or returns one with its whole manifest.
   - Only a set with a valid manifest, all artifacts in their recorded size and no failed verification is listed.
     Everything else in the store is returned under RV(problems) with the reason.
+extends_documentation_fragment:
+  - authentik_ops.recovery.store
 options:
-  store:
-    description: Folder on the controller that holds all backup sets.
-    type: path
-    required: true
-  instance:
-    description: Name of the instance. Letters, digits, V(.), V(_) and V(-); no slash, no leading V(.).
-    type: str
-    required: true
   backup_id:
     description:
       - Id of one set, or V(latest) for the newest one. Its manifest is returned too.

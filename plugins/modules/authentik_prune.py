@@ -24,15 +24,9 @@ description:
     of a set or nothing that is taken for one, and the next run removes the rest. Artifacts that other sets share stay.
   - One run at a time deletes sets of an instance, and none while a backup of it is made. Readers are never kept
     waiting.
+extends_documentation_fragment:
+  - authentik_ops.recovery.store
 options:
-  store:
-    description: Folder on the controller that holds all backup sets.
-    type: path
-    required: true
-  instance:
-    description: Name of the instance. Letters, digits, V(.), V(_) and V(-); no slash, no leading V(.).
-    type: str
-    required: true
   keep_last:
     description: Keep the newest sets, so many, whenever they were made.
     type: int

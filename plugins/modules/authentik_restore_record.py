@@ -33,6 +33,7 @@ attributes:
     details:
       - A restore begins once. Completing its record with the same again changes nothing.
 extends_documentation_fragment:
+  - authentik_ops.recovery.restore_claim
   - authentik_ops.recovery.attributes
 options:
   restore_id:
@@ -97,15 +98,6 @@ options:
       - With V(undo) the restore becomes that of this run, as when it begins.
     type: str
     choices: [prepare, swap, undo]
-  owner:
-    description:
-      - Set by the action plugin of the same name. Do not use it in a playbook.
-    type: dict
-  dead:
-    description:
-      - Set by the action plugin of the same name. Do not use it in a playbook.
-    type: list
-    elements: str
   databases:
     description:
       - Live names of the databases that are restored. What is recorded stays when not given.
@@ -198,6 +190,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import default_work_dir
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import (
     BACKUP_SET,
+    CLAIM_SPEC,
     MODE_SPEC,
     Context,
     run_module,
@@ -218,8 +211,7 @@ ARGUMENT_SPEC = {
     "components": {"type": "list", "elements": "str", "default": []},
     "undo": {"type": "dict", "default": {}},
     "phase": {"type": "str", "choices": list(_restore_claim.PHASES)},
-    "owner": {"type": "dict"},
-    "dead": {"type": "list", "elements": "str"},
+    **CLAIM_SPEC,
     "databases": {"type": "list", "elements": "str"},
     "directories": {"type": "list", "elements": "path"},
     **MODE_SPEC,
@@ -233,7 +225,7 @@ def body(ctx: Context) -> dict[str, object]:
     """Begin a record, take it up, or complete it."""
     params, now = ctx.params, datetime.datetime.now(datetime.timezone.utc)
     work_dir, restore_id = params["work_dir"] or default_work_dir(), check_id(params["restore_id"])
-    claim = _restore_claim.Claim(params["owner"] or {}, tuple(params["dead"] or ()))
+    claim = _restore_claim.claim_of(params)
     if params["manifest"] is None and (params["phase"] != _restore_claim.UNDO or ctx.check_mode):
         facts = {name: params[name] for name in ("databases", "directories", "phase", "safety_set", "gone", "state")}
         record, changed = _restore_record.update(work_dir, restore_id, facts, now, ctx.check_mode)

@@ -18,6 +18,7 @@ description:
   - Returns what M(authentik_ops.recovery.authentik_restore_record) wrote about the restores of an instance.
   - With O(choose) also the one that a rollback takes back, and the manifest of its set.
 extends_documentation_fragment:
+  - authentik_ops.recovery.restore_claim
   - authentik_ops.recovery.attributes
   - authentik_ops.recovery.attributes.info
 options:
@@ -57,15 +58,6 @@ options:
     description:
       - Id of a restore that does not count for O(exchanges), since the backup is its safety set.
     type: str
-  owner:
-    description:
-      - Set by the action plugin of the same name. Do not use it in a playbook.
-    type: dict
-  dead:
-    description:
-      - Set by the action plugin of the same name. Do not use it in a playbook.
-    type: list
-    elements: str
 """
 
 EXAMPLES = r"""
@@ -135,6 +127,7 @@ import os
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest, _restore_claim, _restore_record
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import default_work_dir
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import (
+    CLAIM_SPEC,
     Context,
     read_of,
     run_module,
@@ -152,8 +145,7 @@ ARGUMENT_SPEC = {
     "before": {"type": "str", "choices": ["backup", "restore"]},
     "exchanges": {"type": "dict"},
     "own": {"type": "str"},
-    "owner": {"type": "dict"},
-    "dead": {"type": "list", "elements": "str"},
+    **CLAIM_SPEC,
 }
 
 
@@ -165,7 +157,7 @@ def body(ctx: Context) -> dict[str, object]:
     for problem in found.problems:
         ctx.warn(problem)
     records, silent = found.records, _restore_record.silent(work_dir, found.records)
-    claim = _restore_claim.Claim(params["owner"] or {}, tuple(params["dead"] or ()))
+    claim = _restore_claim.claim_of(params)
     refuse(params, records, silent, claim)
     living = _restore_claim.living(records, silent, claim)
     result = {

@@ -38,12 +38,15 @@ def check_lasting(path: str) -> None:
     real = os.path.realpath(path)
     reason = why_ephemeral(real, _mounts.read(), in_container())
     if reason:
+        there = real
+        while not os.path.lexists(there):
+            there = os.path.dirname(there)
         raise InputError(
             "The store %s %s" % (path, reason),
             "Mount a folder that stays into the execution environment and name it as the store: in AWX by the setting "
             "'Paths to expose to isolated jobs', with ansible-navigator by --eev FOLDER:FOLDER. Where the set is "
             "copied away before it is gone, set authentik_allow_ephemeral_store (allow_ephemeral of the module)",
-            "findmnt -T %s" % shlex.quote(real),
+            "findmnt -T %s" % shlex.quote(there),
         )
 
 

@@ -14,6 +14,8 @@ import shlex
 import time
 import typing as t
 
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import StateError
+
 # Nothing limits a transfer but the controller's lease.
 _LIMIT_SECONDS = 30 * 24 * 3600
 _MARK = "authentik-recovery-job:"
@@ -70,9 +72,14 @@ class AsyncJob:
         return self._result
 
     def clean(self) -> None:
-        """Remove the job's file from the host."""
+        """Remove the job's file from the host.
+
+        :raises StateError: when it cannot be removed.
+        """
         if self._job_id and self._result is not None:
-            self._command("rm -f -- %s" % shlex.quote(self._file))
+            done = self._command("rm -f -- %s" % shlex.quote(self._file))
+            if done.get("rc") != 0:
+                raise StateError("rm of %s failed: %s" % (self._file, str(done.get("stderr") or "").strip()))
 
     def _read(self) -> dict[str, t.Any]:
         """Return the status as async_status would, for a tenth of its price; empty when it has to be asked."""

@@ -26,7 +26,7 @@ import typing as t
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import StateError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import as_error
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import format_duration, format_utc
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import process_start
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import lives, process_start
 
 LOCK_NAME = ".prune.lock"
 
@@ -76,8 +76,9 @@ class Lock:
             if not self._is_named(descriptor):
                 return
             before = _read(descriptor)
-            if held_elsewhere or _lives(before, os.fstat(descriptor).st_mtime):
-                raise self._refusal(before, time.time() - os.fstat(descriptor).st_mtime)
+            beat = os.fstat(descriptor).st_mtime
+            if held_elsewhere or (before and lives(before, beat, _SILENCE_SECONDS)):
+                raise self._refusal(before, time.time() - beat)
             self.taken_over = _describe(before) if before else ""
             _write(descriptor, self._what)
             self._descriptor, descriptor = descriptor, -1
@@ -121,14 +122,6 @@ def _read(descriptor: int) -> dict[str, t.Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _lives(owner: dict[str, t.Any], beat: float) -> bool:
-    if not owner:
-        return False
-    if owner.get("host") == socket.gethostname():
-        return isinstance(owner.get("pid"), int) and process_start(owner["pid"]) == owner.get("start") != ""
-    return abs(time.time() - beat) < _SILENCE_SECONDS
 
 
 def _write(descriptor: int, what: str) -> None:

@@ -78,6 +78,18 @@ def playbook_pid() -> int:
     return os.getppid()
 
 
+def lives(owner: dict[str, t.Any], beat: float, silence: int) -> bool:
+    """Tell whether the process that an owner file names may still be at work.
+
+    :param owner: C(host), C(pid) and C(start).
+    :param beat: when the file was changed last, in seconds since 1970.
+    :param silence: seconds after which a process of another machine counts as dead: it cannot be looked at.
+    """
+    if owner.get("host") == socket.gethostname():
+        return isinstance(owner.get("pid"), int) and process_start(owner["pid"]) == owner.get("start") != ""
+    return abs(time.time() - beat) < silence
+
+
 class PartialSet:
     """What tasks write while a set is made.
 
@@ -127,9 +139,7 @@ class PartialSet:
             beat = os.stat(os.path.join(self.path, _OWNER)).st_mtime
         except (IntegrityError, OSError):
             return self._changing()
-        if owner["host"] == socket.gethostname():
-            return process_start(owner["pid"]) == owner["start"] != ""
-        return abs(time.time() - beat) < _SILENCE_SECONDS
+        return lives(owner, beat, _SILENCE_SECONDS)
 
     def _changing(self) -> bool:
         """Tell whether the folder was changed just now: when it begins and ends, a set has no owner for a moment."""

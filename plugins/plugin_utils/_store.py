@@ -67,6 +67,12 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stored imp
     read_back,
 )
 
+#: The options by which a task names the sets of an instance.
+STORE_SPEC: dict[str, t.Any] = {
+    "store": {"type": "path", "required": True},
+    "instance": {"type": "str", "required": True},
+}
+
 
 class DirectoryStore:
     """The sets of one instance.

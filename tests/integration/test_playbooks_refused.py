@@ -228,7 +228,16 @@ def test_a_store_that_is_gone_with_the_machine(site: Site, before: Picture, play
         assert "lies in memory (tmpfs on /dev/shm)" in run.message
         assert "authentik_allow_ephemeral_store" in run.message
         assert sorted(store.rglob("*")) == kept
+        lifted = site.run(playbook, check=True, store=str(store), allow_ephemeral_store=True, safety_set=True)
+        assert lifted.ok, lifted.output
     finally:
         subprocess.run(["chmod", "-R", "u+w", str(store)], check=False, capture_output=True)
         shutil.rmtree(store, ignore_errors=True)
     assert differences(before, site.instance.picture()) == []
+
+
+@pytest.mark.parametrize("playbook", ["backup", "list", "prune", "restore", "verify"])
+def test_a_store_that_is_not_named_is_asked_for(site: Site, playbook: str) -> None:
+    run = site.controller.playbook("playbooks/%s.yml" % playbook, {"authentik_keep_daily": 1}, check=True)
+    assert not run.ok
+    assert "missing required arguments: authentik_store" in run.message

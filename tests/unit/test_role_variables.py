@@ -18,7 +18,12 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
 from ansible_collections.authentik_ops.recovery.plugins.action.authentik_variables import _SPEC
-from ansible_collections.authentik_ops.recovery.plugins.doc_fragments import postgresql_admin, restore_mode
+from ansible_collections.authentik_ops.recovery.plugins.doc_fragments import (
+    postgresql_admin,
+    restore_claim,
+    restore_mode,
+    store,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import CONSUMER_SPEC, INSTANCE_SPEC
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -255,7 +260,7 @@ def documentation(module: str) -> dict[str, Any]:
     text = (ROOT / "plugins" / "modules" / ("authentik_%s.py" % module)).read_text()
     (found,) = re.findall(r'^DOCUMENTATION = r"""\n(.*?)^"""', text, re.M | re.S)
     documented = dict(yaml.safe_load(found))
-    for fragment in (postgresql_admin, restore_mode):
+    for fragment in (postgresql_admin, restore_claim, restore_mode, store):
         name = "authentik_ops.recovery." + fragment.__name__.rsplit(".", 1)[1]
         if name in documented.get("extends_documentation_fragment", []):
             shared = yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)["options"]

@@ -18,8 +18,10 @@ import yaml
 from ansible_collections.authentik_ops.recovery.plugins.action import (
     authentik_backup_set,
     authentik_backup_set_info,
+    authentik_prune,
     authentik_variables,
 )
+from ansible_collections.authentik_ops.recovery.plugins.doc_fragments import store
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._facts import instance_facts
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
@@ -198,10 +200,15 @@ def test_options_that_make_no_sense_are_named(tmp_path: Path, plugin: Any, optio
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("plugin", [authentik_backup_set, authentik_backup_set_info, authentik_variables])
+@pytest.mark.parametrize(
+    "plugin", [authentik_backup_set, authentik_backup_set_info, authentik_prune, authentik_variables]
+)
 def test_the_action_takes_what_the_module_documents(plugin: Any) -> None:
     module = importlib.import_module(plugin.__name__.replace(".action.", ".modules."))
-    options = yaml.safe_load(module.DOCUMENTATION)["options"]
+    documented = yaml.safe_load(module.DOCUMENTATION)
+    options = documented["options"]
+    if "authentik_ops.recovery.store" in documented.get("extends_documentation_fragment", []):
+        options = {**yaml.safe_load(store.ModuleDocFragment.DOCUMENTATION)["options"], **options}
     assert {
         name: {key: value for key, value in option.items() if key != "description"} for name, option in options.items()
     } == plugin._SPEC
