@@ -20,10 +20,9 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count, format_bytes
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._age import check_recipients
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._ephemeral import check_lasting
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._facts import created_by, instance_facts
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import playbook_pid
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import STORE_SPEC, DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import STORE_SPEC, Store, open_store
 
 _SPEC: dict[str, t.Any] = {
     **STORE_SPEC,
@@ -53,7 +52,7 @@ class ActionModule(ActionBase):
             _SPEC, required_if=[("state", state, names) for state, names in _REQUIRED]
         )
         try:
-            store = DirectoryStore(options["store"], options["instance"])
+            store = open_store(options["store"], options["instance"])
             now = datetime.datetime.now(datetime.UTC)
             work = {
                 "open": self._open,
@@ -67,9 +66,9 @@ class ActionModule(ActionBase):
             result.update(exc.as_result(), failed=True)
         return result
 
-    def _open(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
+    def _open(self, store: Store, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
         if not options["allow_ephemeral"]:
-            check_lasting(store.path)
+            store.backend.check_lasting()
         recipients = check_recipients(options["encryption_recipients"])
         if options["require_encryption"] and not recipients:
             raise InputError(
@@ -77,28 +76,22 @@ class ActionModule(ActionBase):
                 "Name the public keys that it is to be encrypted to with authentik_encryption_recipients",
             )
         if self._task.check_mode:
-            store.check_writable()
-            set_id, free = store.propose(now, os.urandom(2)), store.free()
-            return {
-                "changed": True,
-                "id": set_id,
-                "path": os.path.join(store.path, set_id),
-                "free_bytes": free,
-                "recipients": recipients,
-                "msg": "Would open backup set %s; %s are free in the store" % (set_id, format_bytes(free)),
-            }
-        partial = store.open(now, os.urandom(2), playbook_pid(), recipients)
-        free = store.free()
+            store.backend.check_writable()
+            set_id, done = store.propose(now, os.urandom(2)), "Would open"
+        else:
+            set_id, done = store.open(now, os.urandom(2), playbook_pid(), recipients).set_id, "Opened"
+        free = store.backend.free()
+        room = "" if free is None else "; %s are free in the store" % format_bytes(free)
         return {
             "changed": True,
-            "id": partial.set_id,
-            "path": os.path.join(store.path, partial.set_id),
+            "id": set_id,
+            "path": store.backend.sets.at(set_id),
             "free_bytes": free,
             "recipients": recipients,
-            "msg": "Opened backup set %s; %s are free in the store" % (partial.set_id, format_bytes(free)),
+            "msg": "%s backup set %s%s" % (done, set_id, room),
         }
 
-    def _publish(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
+    def _publish(self, store: Store, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
         set_id = options["id"]
         if self._task.check_mode:
             return {"changed": True, "id": set_id, "msg": "Would publish backup set %s" % set_id}
@@ -130,7 +123,7 @@ class ActionModule(ActionBase):
         )
         return dict(_described(backup_set), changed=True, msg=message)
 
-    def _discard(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
+    def _discard(self, store: Store, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
         set_id = options["id"]
         partial = store.unfinished(set_id)
         if partial is None:
@@ -139,7 +132,7 @@ class ActionModule(ActionBase):
             partial.discard()
         return {"changed": True, "id": set_id, "msg": "Discarded the unfinished backup set %s" % set_id}
 
-    def _pin(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
+    def _pin(self, store: Store, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
         set_id, reason = options["id"], ""
         if options["state"] == "pinned":
             reason = options["reason"].strip()

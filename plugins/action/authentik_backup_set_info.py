@@ -24,7 +24,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes impo
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import decrypting_source, plain_source
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._selection import select
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import LATEST, BackupSet, Problem
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import STORE_SPEC, DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import STORE_SPEC, Store, open_store
 
 _SPEC: dict[str, t.Any] = {
     **STORE_SPEC,
@@ -53,7 +53,7 @@ class ActionModule(ActionBase):
         try:
             if options["readable"] and options["backup_id"] is None:
                 raise InputError("readable is about one set", "Name it, or give latest, with backup_id")
-            store = DirectoryStore(options["store"], options["instance"])
+            store = open_store(options["store"], options["instance"])
             now = datetime.datetime.now(datetime.UTC)
             work = self._all if options["backup_id"] is None else self._one
             result.update(work(store, options, now), changed=False)
@@ -64,7 +64,7 @@ class ActionModule(ActionBase):
             result.update(exc.as_result(), failed=True)
         return result
 
-    def _one(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
+    def _one(self, store: Store, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
         passed_over: list[Problem] = []
         safety: list[BackupSet] = []
         if options["backup_id"] == LATEST:
@@ -88,15 +88,13 @@ class ActionModule(ActionBase):
             result["warnings"] = [_unusable(backup_set) % (backup_set.set_id, unusable)]
         return result
 
-    def _verify(
-        self, store: DirectoryStore, backup_set: BackupSet, options: dict[str, t.Any], now: datetime.datetime
-    ) -> None:
+    def _verify(self, store: Store, backup_set: BackupSet, options: dict[str, t.Any], now: datetime.datetime) -> None:
         identity = _identity(options)
         # An identity that does not fit says nothing about the set, so it is met before anything is recorded.
         content = decrypting_source(backup_set, identity) if backup_set.recipients and identity.given else None
         store.verify(backup_set, now, not self._task.check_mode, content)
 
-    def _all(self, store: DirectoryStore, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
+    def _all(self, store: Store, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
         sets, problems = store.list_sets(recheck=options["verify"])
         if options["verify"]:
             failed = []

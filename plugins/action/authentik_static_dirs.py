@@ -33,7 +33,7 @@ class ActionModule(ProducerAction):
                 if not (digest and artifacts and artifacts[0]["path"].startswith("static/")):
                     continue
                 try:
-                    read_back(where.store.source(backup_set), artifacts)
+                    read_back(backup_set.folder, artifacts)
                 except RecoveryError as exc:
                     display.warning(
                         "%s of set %s is damaged and is saved anew: %s" % (component, backup_set.set_id, exc.cause)

@@ -16,12 +16,10 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils import _man
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import (
     ArtifactReader,
     Artifacts,
-    AtomicFile,
-    DirectorySink,
-    DirectorySource,
     naming,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._age import Writer, decrypting, encrypting
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._folder import Sink, Source, StoredFile
 
 
 class StoredArtifact:
@@ -31,7 +29,7 @@ class StoredArtifact:
     :param file: what lies in the store.
     """
 
-    def __init__(self, path: str, file: AtomicFile, writer: Writer, recipients: list[str]) -> None:
+    def __init__(self, path: str, file: StoredFile, writer: Writer, recipients: list[str]) -> None:
         self.path = path
         self.size = 0
         self._file, self._writer, self._recipients = file, writer, recipients
@@ -62,12 +60,12 @@ class StoredArtifact:
 class StoreSink:
     """Writes the artifacts of an unfinished set, encrypted to its recipients where it has some.
 
-    :param folder: the set's.
+    :param sink: what writes into its folder.
     :param recipients: public keys.
     """
 
-    def __init__(self, folder: str, recipients: list[str]) -> None:
-        self._sink = DirectorySink(folder, mode=0o400)
+    def __init__(self, sink: Sink, recipients: list[str]) -> None:
+        self._sink = sink
         self._recipients = recipients
 
     @contextlib.contextmanager
@@ -95,7 +93,7 @@ class DecryptingSource(Artifacts):
     :param identities: of the recipients, one or more.
     """
 
-    def __init__(self, stored: DirectorySource, manifest: dict[str, t.Any], identities: t.Sequence[t.Any]) -> None:
+    def __init__(self, stored: Source, manifest: dict[str, t.Any], identities: t.Sequence[t.Any]) -> None:
         super().__init__(_manifest.plain_view(manifest)["artifacts"])
         self._stored = stored
         self._identities = identities

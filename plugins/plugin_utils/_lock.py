@@ -76,9 +76,9 @@ class Lock:
             if not self._is_named(descriptor):
                 return
             before = _read(descriptor)
-            beat = os.fstat(descriptor).st_mtime
-            if held_elsewhere or (before and lives(before, beat, _SILENCE_SECONDS)):
-                raise self._refusal(before, time.time() - beat)
+            age = abs(time.time() - os.fstat(descriptor).st_mtime)
+            if held_elsewhere or (before and lives(before, age, _SILENCE_SECONDS)):
+                raise self._refusal(before, age)
             self.taken_over = _describe(before) if before else ""
             _write(descriptor, self._what)
             self._descriptor, descriptor = descriptor, -1
@@ -96,7 +96,7 @@ class Lock:
     def _refusal(self, owner: dict[str, t.Any], silent: float) -> StateError:
         return StateError(
             "The sets in %s are locked by %s, which was seen %s ago"
-            % (os.path.dirname(self._path), _describe(owner), format_duration(max(silent, 0))),
+            % (os.path.dirname(self._path), _describe(owner), format_duration(silent)),
             "Try again when that has ended. A dead owner on this machine is noticed at once, one on another after %s"
             % format_duration(_SILENCE_SECONDS),
             "cat %s" % shlex.quote(self._path),

@@ -11,20 +11,15 @@ C(<id>.verified.json) holds the latest outcome of each level of verification, C(
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
-import os
 import re
 import typing as t
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import (
-    as_error,
-    fsync_directory,
-    write_private,
-)
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import RecoveryError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import ID_PATTERN, format_utc, is_id
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._facts import collection_version
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._folder import Folder
 
 #: Each level proves what the ones before it prove, and more.
 LEVELS = ("checksums", "decode", "restore")
@@ -108,7 +103,7 @@ class Notes:
     :param folder: where the sets of one instance lie.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: Folder) -> None:
         self._folder = folder
 
     def checks(self, set_id: str, manifest_sha256: str) -> list[dict[str, t.Any]]:
@@ -135,8 +130,11 @@ class Notes:
 
     def pin(self, set_id: str) -> str:
         """Return why a set is kept; empty when it is not pinned. A pin that cannot be read is one."""
-        if not os.path.lexists(os.path.join(self._folder, set_id + _PINNED)):
-            return ""
+        try:
+            if self._folder.read(set_id + _PINNED) is None:
+                return ""
+        except RecoveryError:
+            pass
         found = self._read(set_id + _PINNED)
         reason = found.get("reason") if isinstance(found, dict) else None
         return reason if isinstance(reason, str) and reason else "for a reason that cannot be read"
@@ -146,12 +144,12 @@ class Notes:
         if reason:
             self._write(set_id + _PINNED, {"id": set_id, "reason": reason, "time": format_utc(now)})
         else:
-            self._remove(set_id + _PINNED)
+            self._folder.delete(set_id + _PINNED)
 
     def forget(self, set_id: str) -> None:
         """Remove all notes about a set."""
         for suffix in (_VERIFIED, _PINNED):
-            self._remove(set_id + suffix)
+            self._folder.delete(set_id + suffix)
 
     def accepted(self) -> str:
         """Return the id of the newest set whose losses somebody accepted; empty when there is none."""
@@ -164,21 +162,12 @@ class Notes:
         self._write(_ACCEPTED, {"id": set_id, "time": format_utc(now)})
 
     def _read(self, name: str) -> t.Any:
+        """Return what a note says; None when there is none, or it cannot be read."""
         try:
-            with open(os.path.join(self._folder, name), encoding="utf-8") as note:
-                return json.load(note)
-        except (OSError, ValueError):
+            return json.loads(self._folder.read(name) or b"null")
+        except (RecoveryError, ValueError):
             return None
 
     def _write(self, name: str, content: dict[str, t.Any]) -> None:
         text = json.dumps(content, indent=1, sort_keys=True) + "\n"
-        write_private(os.path.join(self._folder, name), text.encode("ascii"))
-
-    def _remove(self, name: str) -> None:
-        path = os.path.join(self._folder, name)
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-                fsync_directory(self._folder)
-        except OSError as exc:
-            raise as_error("remove", path, exc) from exc
+        self._folder.write(name, text.encode("ascii"))

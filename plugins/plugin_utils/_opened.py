@@ -8,14 +8,13 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError, IntegrityError
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._age import WrongIdentityError, decrypt_bytes
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._encrypted import DecryptingSource
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._folder import Folder, Source
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._identity import HOW, IdentitySource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stored import load_manifest, read_seal
 
@@ -24,22 +23,22 @@ class Published(t.Protocol):
     """What it takes of a set in the store."""
 
     @property
-    def path(self) -> str:
-        """Its folder."""
+    def folder(self) -> Folder:
+        """Where it lies."""
 
     @property
     def manifest(self) -> dict[str, t.Any]:
         """Its manifest."""
 
 
-def plain_source(backup_set: Published, identity: IdentitySource) -> DirectorySource | DecryptingSource:
+def plain_source(backup_set: Published, identity: IdentitySource) -> Source:
     """Return what reads and compares the content of a set's artifacts, decrypted where they are encrypted.
 
     :raises RecoveryError: when the set is encrypted, as in :func:`decrypting_source`.
     """
     if _manifest.recipients_of(backup_set.manifest):
         return decrypting_source(backup_set, identity)
-    return DirectorySource(backup_set.path, backup_set.manifest["artifacts"])
+    return backup_set.folder.source(backup_set.manifest["artifacts"])
 
 
 def decrypting_source(backup_set: Published, identity: IdentitySource) -> DecryptingSource:
@@ -48,20 +47,20 @@ def decrypting_source(backup_set: Published, identity: IdentitySource) -> Decryp
     :raises InputError: when no identity is given, or none of them is that of a recipient.
     :raises IntegrityError: when the manifest, or its seal, was altered.
     """
-    path, manifest = backup_set.path, backup_set.manifest
+    folder, manifest = backup_set.folder, backup_set.manifest
     who = "The backup set %s is encrypted to %s" % (manifest["id"], ", ".join(_manifest.recipients_of(manifest)))
     identities = identity.load()
     if not identities:
         raise InputError("%s, and no identity was given" % who, HOW)
-    seal = os.path.join(path, _manifest.SEAL_NAME)
+    seal = folder.at(_manifest.SEAL_NAME)
     try:
-        sealed = decrypt_bytes(read_seal(path), identities, seal)
+        sealed = decrypt_bytes(read_seal(folder), identities, seal)
     except WrongIdentityError as exc:
         raise InputError("%s, and none of the identities that were given is of one of them" % who, HOW) from exc
-    now, text = load_manifest(path)
+    now, text = load_manifest(folder)
     if sealed != _manifest.sums_line(text, _manifest.MANIFEST_NAME) or now != manifest:
         raise IntegrityError(
-            "%s is not the one that was sealed when the set was made" % os.path.join(path, _manifest.MANIFEST_NAME),
+            "%s is not the one that was sealed when the set was made" % folder.at(_manifest.MANIFEST_NAME),
             "It was altered, together with %s: use another backup set" % _manifest.SUMS_NAME,
         )
-    return DecryptingSource(DirectorySource(path, manifest["artifacts"]), manifest, identities)
+    return DecryptingSource(folder.source(manifest["artifacts"]), manifest, identities)

@@ -4,37 +4,24 @@
 
 # Private to the collection: names and behaviour may change in any release.
 
-"""A backup set that is not finished: C(<id>.partial) in the store, with its owner and component records."""
+"""A backup set that is not finished, with its owner and component records."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import errno
 import json
 import os
-import shutil
 import socket
 import time
 import typing as t
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
-    InputError,
     IntegrityError,
-)
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import (
-    BLOCK,
-    DirectorySink,
-    DirectorySource,
-    as_error,
-    fsync_directory,
-    make_private_directories,
-    write_private,
+    RecoveryError,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import (
     MANIFEST_NAME,
     SEAL_NAME,
-    check_artifact_path,
     sums_line,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import (
@@ -44,8 +31,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._age import encrypt_bytes
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._encrypted import StoreSink
-
-PARTIAL_SUFFIX = ".partial"
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._folder import Folder
 
 _OWNER = ".owner.json"
 _RECORDS = ".components"
@@ -78,49 +64,48 @@ def playbook_pid() -> int:
     return os.getppid()
 
 
-def lives(owner: dict[str, t.Any], beat: float, silence: int) -> bool:
+def lives(owner: dict[str, t.Any], age: float, silence: int) -> bool:
     """Tell whether the process that an owner file names may still be at work.
 
     :param owner: C(host), C(pid) and C(start).
-    :param beat: when the file was changed last, in seconds since 1970.
+    :param age: seconds since the file was changed last.
     :param silence: seconds after which a process of another machine counts as dead: it cannot be looked at.
     """
     if owner.get("host") == socket.gethostname():
         return isinstance(owner.get("pid"), int) and process_start(owner["pid"]) == owner.get("start") != ""
-    return abs(time.time() - beat) < silence
+    return age < silence
 
 
 class PartialSet:
     """What tasks write while a set is made.
 
-    :param path: the folder C(<store>/<instance>/<id>.partial).
+    :param folder: where it lies.
+    :param set_id: the id under which it will be published.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.set_id = check_id(os.path.basename(path)[: -len(PARTIAL_SUFFIX)])
+    def __init__(self, folder: Folder, set_id: str) -> None:
+        self.folder = folder
+        self.set_id = check_id(set_id)
         self._beat = 0.0
 
-    @classmethod
-    def create(cls, path: str, now: datetime.datetime, pid: int, recipients: t.Sequence[str] = ()) -> PartialSet:
-        """Make the folder and claim it for the playbook run with this process id.
+    @property
+    def path(self) -> str:
+        """What an operator calls its folder."""
+        return self.folder.location
+
+    def claim(self, now: datetime.datetime, pid: int, recipients: t.Sequence[str] = ()) -> None:
+        """Begin the set, for the playbook run with this process id.
 
         :param recipients: public keys that everything in it is encrypted to, as they were checked.
         :raises RecoveryError: when the store does not accept it; nothing is left then.
         """
-        make_private_directories(os.path.dirname(path))
-        try:
-            os.mkdir(path, 0o700)
-        except OSError as exc:
-            raise as_error("make the backup set", path, exc) from exc
         owner = {"host": socket.gethostname(), "pid": pid, "start": process_start(pid), "started": format_utc(now)}
         owner["recipients"] = list(recipients)
         try:
-            write_private(os.path.join(path, _OWNER), json.dumps(owner).encode("ascii"))
+            self.folder.write(_OWNER, json.dumps(owner).encode("ascii"))
         except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
+            self.folder.remove()
             raise
-        return cls(path)
 
     @property
     def started(self) -> datetime.datetime:
@@ -134,114 +119,75 @@ class PartialSet:
 
     def alive(self) -> bool:
         """Tell whether a playbook run may still be writing into the set."""
-        try:
-            owner = self._owner()
-            beat = os.stat(os.path.join(self.path, _OWNER)).st_mtime
-        except (IntegrityError, OSError):
-            return self._changing()
-        return lives(owner, beat, _SILENCE_SECONDS)
-
-    def _changing(self) -> bool:
-        """Tell whether the folder was changed just now: when it begins and ends, a set has no owner for a moment."""
-        try:
-            return abs(time.time() - os.stat(self.path).st_mtime) < _OWNERLESS_SECONDS
-        except OSError:
-            return False
+        age = self.folder.age(_OWNER)
+        if age is not None:
+            try:
+                return lives(self._owner(), age, _SILENCE_SECONDS)
+            except IntegrityError:
+                pass
+        # When it begins and ends, a set has no owner for a moment.
+        age = self.folder.age()
+        return age is not None and age < _OWNERLESS_SECONDS
 
     def heartbeat(self) -> None:
         """Say that the set is being written; cheap enough to call often."""
         now = time.monotonic()
         if now - self._beat > _HEARTBEAT_SECONDS:
             self._beat = now
-            with contextlib.suppress(OSError):
-                os.utime(os.path.join(self.path, _OWNER))
+            self.folder.touch(_OWNER)
 
     def sink(self) -> StoreSink:
         """Return what writes artifacts into the set."""
-        return StoreSink(self.path, self.recipients)
+        return StoreSink(self.folder.sink(), self.recipients)
 
     def save_record(self, record: dict[str, t.Any], artifacts: list[dict[str, t.Any]]) -> None:
         """Keep a component's record and the manifest entries of its artifacts until the set is published."""
-        folder = os.path.join(self.path, _RECORDS)
-        make_private_directories(folder)
         content = json.dumps({"record": record, "artifacts": artifacts}).encode("ascii")
-        write_private(os.path.join(folder, "%s.json" % record["component"]), content)
+        self.folder.write("%s/%s.json" % (_RECORDS, record["component"]), content)
 
     def records(self) -> dict[str, dict[str, t.Any]]:
         """Return C({component: {"record": ..., "artifacts": [...]}}) of what was saved so far."""
-        folder = os.path.join(self.path, _RECORDS)
+        folder = self.folder.child(_RECORDS)
         found = {}
-        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+        for name in sorted(folder.names()):
             if name.endswith(".json") and not name.startswith("."):
-                with open(os.path.join(folder, name), encoding="ascii") as record:
-                    found[name[: -len(".json")]] = json.load(record)
+                found[name[: -len(".json")]] = json.loads(folder.read(name) or b"")
         return found
 
     def seal(self, text: bytes) -> bytes:
         """Write the checksum of the manifest, encrypted to the set's recipients, and return what was written."""
         seal = encrypt_bytes(sums_line(text, MANIFEST_NAME), self.recipients)
-        write_private(os.path.join(self.path, SEAL_NAME), seal, 0o400)
+        self.folder.write(SEAL_NAME, seal, 0o400)
         return seal
 
-    def link(self, previous: str, artifact: dict[str, t.Any]) -> None:
-        """Take an artifact over from a published set: a hard link, or a copy where links are not possible.
+    def link(self, previous: Folder, artifact: dict[str, t.Any]) -> None:
+        """Take an artifact over from a published set.
 
         :param previous: folder of the published set.
         :param artifact: its entry in that set's manifest.
         :raises IntegrityError: when the previous artifact is no longer what it was.
         """
-        path = check_artifact_path(artifact["path"])
-        source, target = os.path.join(previous, path), os.path.join(self.path, path)
-        make_private_directories(os.path.dirname(target))
-        try:
-            os.link(source, target, follow_symlinks=False)
-            fsync_directory(os.path.dirname(target))
-        except OSError as exc:
-            if exc.errno not in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP):
-                raise as_error("link the unchanged artifact", source, exc) from exc
-            self._copy(previous, artifact)
+        self.folder.take(artifact, previous)
 
     def drop_working_files(self) -> None:
         """Remove what only tasks need, just before the set is published."""
-        shutil.rmtree(os.path.join(self.path, _RECORDS), ignore_errors=True)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(self.path, _OWNER))
+        self.folder.child(_RECORDS).remove()
+        self.folder.delete(_OWNER)
 
     def files(self) -> list[str]:
         """Return the relative paths of all artifacts that lie in the set."""
-        found = []
-        for folder, _folders, names in os.walk(self.path):
-            relative = os.path.relpath(folder, self.path)
-            if relative != "." and not relative.startswith("."):
-                found += [os.path.join(relative, name) for name in names]
-        return sorted(found)
+        return sorted(path for path in self.folder.files() if "/" in path and not path.startswith("."))
 
     def discard(self) -> bool:
         """Remove everything; tell whether there was anything."""
-        existed = os.path.isdir(self.path)
-        if existed:
-            try:
-                shutil.rmtree(self.path)
-            except OSError as exc:
-                raise as_error("remove the unfinished backup set", self.path, exc) from exc
-        return existed
-
-    def _copy(self, previous: str, artifact: dict[str, t.Any]) -> None:
-        source, sink = DirectorySource(previous, [artifact]), DirectorySink(self.path, mode=0o400)
-        with source.artifact(artifact["path"]) as inp, sink.artifact(artifact["path"]) as out:
-            while True:
-                data = inp.read(BLOCK)
-                if not data:
-                    break
-                out.write(data)
+        return self.folder.remove()
 
     def _owner(self) -> dict[str, t.Any]:
-        path = os.path.join(self.path, _OWNER)
+        path = self.folder.at(_OWNER)
         try:
-            with open(path, encoding="ascii") as owner:
-                found = json.load(owner)
-        except (OSError, ValueError) as exc:
+            found = json.loads(self.folder.read(_OWNER) or b"")
+        except (RecoveryError, ValueError) as exc:
             raise IntegrityError("The owner of the unfinished set cannot be read from %s: %s" % (path, exc)) from exc
         if not isinstance(found, dict) or not {"host", "pid", "start", "started"} <= set(found):
-            raise InputError("%s was not written by this collection" % path)
+            raise IntegrityError("%s was not written by this collection" % path)
         return {"recipients": [], **found}

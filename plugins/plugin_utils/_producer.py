@@ -81,7 +81,7 @@ class ProducerAction(StreamingAction):
             )
         entries = []
         for artifact in artifacts_of(earlier[0].manifest, record["component"]):
-            partial.link(earlier[0].path, artifact)
+            partial.link(earlier[0].folder, artifact)
             entries.append(dict(artifact, linked_from=earlier[0].set_id, seconds=0, bytes_per_second=0))
         record["artifacts"] = earlier[0].manifest["components"][record["component"]]["artifacts"]
         return entries

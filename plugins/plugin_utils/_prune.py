@@ -22,7 +22,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets impor
     BackupSet,
     Problem,
 )
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store
 
 # How many losses are told: after a real one nearly every table has some.
 _TOLD = 12
@@ -74,9 +74,7 @@ def candidate(backup_set: BackupSet) -> _retention.Candidate:
     )
 
 
-def make_plan(
-    store: DirectoryStore, policy: _retention.Policy, limit: float, accepted: str, now: datetime.datetime
-) -> Plan:
+def make_plan(store: Store, policy: _retention.Policy, limit: float, accepted: str, now: datetime.datetime) -> Plan:
     """Judge all sets of the store; nothing is changed.
 
     :param limit: the share of a count that has to be left from one set to the next.

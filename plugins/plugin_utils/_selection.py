@@ -15,13 +15,13 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import check_id, is_id, parse_utc
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import LEVELS, proved
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import LATEST, BackupSet
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store
 
 ALL = "all"
 
 
 def select(
-    store: DirectoryStore, wanted: t.Sequence[str], level: str, within: datetime.timedelta, now: datetime.datetime
+    store: Store, wanted: t.Sequence[str], level: str, within: datetime.timedelta, now: datetime.datetime
 ) -> list[str]:
     """Return the ids of the sets that are meant, newest first, the damaged ones too: they are to be named.
 

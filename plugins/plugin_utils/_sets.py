@@ -12,6 +12,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._folder import Folder
 
 LATEST = "latest"
 BEING_WRITTEN = "being written"
@@ -29,17 +30,22 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class BackupSet:
-    """A published set: its folder, its manifest and that one's SHA-256.
+    """A published set: where it lies, its manifest and that one's SHA-256.
 
     :ivar verified: the records of its verifications, see ``_notes``.
     :ivar pinned: why it is kept whatever a policy says; empty when it is not pinned.
     """
 
-    path: str
+    folder: Folder
     manifest: dict[str, t.Any]
     manifest_sha256: str
     verified: list[dict[str, t.Any]]
     pinned: str
+
+    @property
+    def path(self) -> str:
+        """What an operator calls its folder."""
+        return self.folder.location
 
     @property
     def set_id(self) -> str:

@@ -4,17 +4,16 @@
 
 # Private to the collection: names and behaviour may change in any release.
 
-"""The store: a folder that holds the backup sets of each instance.
+"""The store: what holds the backup sets of each instance.
 
-A set becomes visible by one rename, after every artifact was read back. Whatever has no valid
-manifest is not a set; it is reported with the reason.
+A set becomes visible at once, after every artifact was read back. Whatever has no valid manifest is not a set; it is
+reported with the reason.
 """
 
 from __future__ import annotations
 
 import datetime
 import hashlib
-import os
 import re
 import shlex
 import time
@@ -27,20 +26,18 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     RecoveryError,
     StateError,
 )
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import (
-    DirectorySource,
-    as_error,
-    free_bytes,
-    fsync_directory,
-    make_private_directories,
-    write_private,
-)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import (
     ID_PATTERN,
     check_id,
     check_instance_name,
     is_id,
     new_id,
+)
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._backend import (
+    DELETING_SUFFIX,
+    PARTIAL_SUFFIX,
+    Backend,
+    DirectoryBackend,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._encrypted import DecryptingSource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import (
@@ -50,8 +47,8 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes impo
     new_check,
     note_of,
 )
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PARTIAL_SUFFIX, PartialSet
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._removal import DELETING_SUFFIX, SetRemoval
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PartialSet
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._removal import SetRemoval
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import (
     BEING_WRITTEN,
     HALF_REMOVED,
@@ -61,7 +58,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets impor
     backups_of,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stored import (
-    check_stored_size,
+    check_stored_sizes,
     check_sums,
     load_manifest,
     read_back,
@@ -74,20 +71,39 @@ STORE_SPEC: dict[str, t.Any] = {
 }
 
 
-class DirectoryStore:
+def open_store(store: str, instance: str) -> Store:
+    """Return the store that a task names.
+
+    :param store: a folder on the controller.
+    :param instance: name of the instance.
+    :raises InputError: when one of the two cannot be meant.
+    """
+    if not store.strip():
+        raise InputError("The store has an empty path", "Name its folder on the controller with authentik_store")
+    return Store(DirectoryBackend(store, check_instance_name(instance)), instance)
+
+
+class Store:
     """The sets of one instance.
 
-    :param root: the store's folder on the controller.
+    :param backend: where they lie.
     :param instance: name of the instance.
     """
 
-    def __init__(self, root: str, instance: str) -> None:
-        if not root.strip():
-            raise InputError("The store has an empty path", "Name its folder on the controller with authentik_store")
-        self.root = os.path.abspath(os.path.expanduser(root))
-        self.instance = check_instance_name(instance)
-        self.path = os.path.join(self.root, self.instance)
-        self._notes = Notes(self.path)
+    def __init__(self, backend: Backend, instance: str) -> None:
+        self.instance = instance
+        self.backend = backend
+        self._notes = Notes(backend.sets)
+
+    @property
+    def root(self) -> str:
+        """The store, as the operator named it."""
+        return self.backend.root
+
+    @property
+    def path(self) -> str:
+        """What an operator calls the place of the instance's sets."""
+        return self.backend.sets.location
 
     def open(self, now: datetime.datetime, entropy: bytes, pid: int, recipients: t.Sequence[str] = ()) -> PartialSet:
         """Start a set, after clearing unfinished ones whose run is dead.
@@ -95,26 +111,12 @@ class DirectoryStore:
         :param recipients: public keys, checked before, that all of it is encrypted to; none for a plain set.
         :raises RecoveryError: when the store cannot be written.
         """
-        make_private_directories(self.path)
-        self.check_writable()
+        self.backend.make()
+        self.backend.check_writable()
         self.clear_dead()
-        set_id = self.propose(now, entropy)
-        return PartialSet.create(os.path.join(self.path, set_id + PARTIAL_SUFFIX), now, pid, recipients)
-
-    def check_writable(self) -> None:
-        """Refuse a store in which this user cannot write, or cannot make it where it does not exist yet."""
-        place = self.path
-        while not os.path.lexists(place):
-            place = os.path.dirname(place)
-        if not os.path.isdir(place):
-            raise InputError("The store %s cannot be made: %s is not a folder" % (self.path, place), "Correct its path")
-        if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
-            raise InputError(
-                "The store %s cannot be written by this user%s"
-                % (self.path, "" if place == self.path else ", who may not write in %s" % place),
-                "Check owner and mode of the folder, or choose another store",
-                "ls -ld %s" % shlex.quote(place),
-            )
+        partial = self._partial(self.propose(now, entropy))
+        partial.claim(now, pid, recipients)
+        return partial
 
     def propose(self, now: datetime.datetime, entropy: bytes) -> str:
         """Return an id for a new set: it sorts after all that are there, even when the clock went back."""
@@ -136,27 +138,23 @@ class DirectoryStore:
 
     def unfinished(self, set_id: str) -> PartialSet | None:
         """Return the unfinished set of that id, None when there is none."""
-        path = os.path.join(self.path, check_id(set_id) + PARTIAL_SUFFIX)
-        return PartialSet(path) if os.path.isdir(path) else None
+        partial = self._partial(check_id(set_id))
+        return partial if partial.folder.exists() else None
 
     def published(self, set_id: str) -> bool:
         """Tell whether a set of that id is visible."""
-        return os.path.isdir(os.path.join(self.path, check_id(set_id)))
+        return self.backend.folder(check_id(set_id)).exists()
 
     def clear_dead(self) -> list[str]:
         """Remove unfinished sets that no living run writes and return their names."""
         removed = []
         for name in self._names():
             if re.fullmatch(ID_PATTERN + re.escape(PARTIAL_SUFFIX), name):
-                partial = PartialSet(os.path.join(self.path, name))
+                partial = self._partial(name[: -len(PARTIAL_SUFFIX)])
                 if not partial.alive():
                     partial.discard()
                     removed.append(name)
         return removed
-
-    def free(self) -> int:
-        """Return the bytes that may still be written."""
-        return free_bytes(self.path)
 
     def list_sets(self, recheck: bool = False) -> tuple[list[BackupSet], list[Problem]]:
         """Return the sets, newest first, and everything that is not one.
@@ -169,7 +167,7 @@ class DirectoryStore:
             if note_of(name):
                 continue
             if re.fullmatch(ID_PATTERN + re.escape(PARTIAL_SUFFIX), name):
-                alive = PartialSet(os.path.join(self.path, name)).alive()
+                alive = self._partial(name[: -len(PARTIAL_SUFFIX)]).alive()
                 reason = BEING_WRITTEN if alive else "interrupted; the next backup removes it"
                 problems.append(Problem(name, reason, unfinished=True))
                 continue
@@ -195,7 +193,7 @@ class DirectoryStore:
             except InputError as exc:
                 exc.command = self._list_command()
                 raise
-            if not os.path.isdir(os.path.join(self.path, name)):
+            if not self.published(name):
                 raise InputError(
                     "There is no backup set %s of instance %s in %s" % (name, self.instance, self.root),
                     self._available(),
@@ -228,10 +226,6 @@ class DirectoryStore:
         """Return the safety sets that are newer than a set, newest first."""
         return [one for one in self.list_sets()[0] if one.restore_id and one.set_id > backup_set.set_id]
 
-    def source(self, backup_set: BackupSet) -> DirectorySource:
-        """Return what reads and compares the artifacts of a set as they are stored."""
-        return DirectorySource(backup_set.path, backup_set.manifest["artifacts"])
-
     def verify(
         self,
         backup_set: BackupSet,
@@ -248,7 +242,7 @@ class DirectoryStore:
         """
         begin = time.monotonic()
         try:
-            read_back(self.source(backup_set), backup_set.manifest["artifacts"])
+            read_back(backup_set.folder, backup_set.manifest["artifacts"])
             if content:
                 content.drain()
             self._load(backup_set.set_id, recheck=True)
@@ -267,7 +261,7 @@ class DirectoryStore:
         self._notes.save_check(backup_set.set_id, check)
 
     def publish(self, partial: PartialSet, manifest: dict[str, t.Any], now: datetime.datetime) -> BackupSet:
-        """Make the set visible: artifacts read back, SHA256SUMS, manifest, then one rename.
+        """Make the set visible: artifacts read back, SHA256SUMS, manifest.
 
         :raises RecoveryError: when anything is not as the manifest says; nothing is visible then.
         """
@@ -282,19 +276,13 @@ class DirectoryStore:
             )
         if listed and _manifest.recipients_of(manifest) != partial.recipients:
             raise IntegrityError("The artifacts of the unfinished set are not encrypted to the recipients of the set")
-        read_back(DirectorySource(partial.path, manifest["artifacts"]), manifest["artifacts"])
+        read_back(partial.folder, manifest["artifacts"])
         text = _manifest.dump(manifest)
         seal = partial.seal(text) if listed and partial.recipients else b""
         sums = _manifest.sums_text(text, manifest["artifacts"], seal)
-        write_private(os.path.join(partial.path, _manifest.SUMS_NAME), sums, 0o400)
+        partial.folder.write(_manifest.SUMS_NAME, sums, 0o400)
         partial.drop_working_files()
-        write_private(os.path.join(partial.path, _manifest.MANIFEST_NAME), text, 0o400)
-        final = os.path.join(self.path, partial.set_id)
-        try:
-            os.rename(partial.path, final)
-            fsync_directory(self.path)
-        except OSError as exc:
-            raise as_error("publish the backup set", final, exc) from exc
+        self.backend.commit(partial.set_id, text)
         backup_set = self._load(partial.set_id)
         self.record(backup_set, self._passed(backup_set, now, begin))
         return self._load(partial.set_id)
@@ -322,11 +310,11 @@ class DirectoryStore:
 
     def exists(self) -> bool:
         """Tell whether there is anything of the instance."""
-        return os.path.isdir(self.path)
+        return self.backend.sets.exists()
 
     def removal(self) -> SetRemoval:
         """Return what removes sets."""
-        return SetRemoval(self.path, self._notes)
+        return SetRemoval(self.backend, self._notes)
 
     def _passed(self, backup_set: BackupSet, now: datetime.datetime, begin: float) -> dict[str, t.Any]:
         record = new_check(LEVELS[0], now, backup_set.manifest_sha256)
@@ -334,12 +322,10 @@ class DirectoryStore:
         return dict(record, artifacts=artifacts, bytes=backup_set.size, seconds=seconds)
 
     def _names(self) -> list[str]:
-        try:
-            return [name for name in os.listdir(self.path) if not name.startswith(".")]
-        except FileNotFoundError:
-            return []
-        except OSError as exc:
-            raise as_error("list the store", self.path, exc) from exc
+        return [name for name in self.backend.names() if not name.startswith(".")]
+
+    def _partial(self, set_id: str) -> PartialSet:
+        return PartialSet(self.backend.folder(set_id + PARTIAL_SUFFIX), set_id)
 
     def _list_command(self) -> str:
         return "ansible-playbook authentik_ops.recovery.list -e authentik_store=%s" % shlex.quote(self.root)
@@ -354,22 +340,21 @@ class DirectoryStore:
         return text
 
     def _load(self, name: str, recheck: bool = False) -> BackupSet:
-        path = os.path.join(self.path, name)
-        if not re.fullmatch(ID_PATTERN, name) or not os.path.isdir(path):
-            raise StateError("%s is not a backup set" % path)
-        manifest, text = load_manifest(path)
+        folder = self.backend.folder(name)
+        if not re.fullmatch(ID_PATTERN, name) or not folder.exists():
+            raise StateError("%s is not a backup set" % self.backend.sets.at(name))
+        manifest, text = load_manifest(folder)
         if manifest["id"] != name or manifest["instance"]["name"] != self.instance:
             owner = "%s/%s" % (manifest["instance"]["name"], manifest["id"])
             raise IntegrityError(
-                "%s is that of %s" % (os.path.join(path, _manifest.MANIFEST_NAME), owner),
+                "%s is that of %s" % (folder.at(_manifest.MANIFEST_NAME), owner),
                 "The manifest was altered, or the folder was renamed or moved: use another set",
             )
-        check_sums(path, manifest, text)
-        for artifact in manifest["artifacts"]:
-            check_stored_size(path, artifact)
+        check_sums(folder, manifest, text)
+        check_stored_sizes(folder, manifest["artifacts"])
         sha256 = hashlib.sha256(text).hexdigest()
         checks = self._notes.checks(name, sha256)
         failed = failure_of(checks)
         if failed and not recheck:
             raise IntegrityError("Its last verification failed: %s" % failed.get("error"))
-        return BackupSet(path, manifest, sha256, checks, self._notes.pin(name))
+        return BackupSet(folder, manifest, sha256, checks, self._notes.pin(name))

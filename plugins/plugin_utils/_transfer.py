@@ -24,7 +24,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._job import
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._progress import Progress
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._remote_spool import RemoteSpool, quietly
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import LATEST
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store, open_store
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stream import drive, temporary_folder
 
 _CHUNK_SIZE = "64M"
@@ -42,7 +42,7 @@ display = Display()
 class Target(t.NamedTuple):
     """Where a task's artifacts lie on the controller, and what reads them where they are encrypted."""
 
-    store: DirectoryStore
+    store: Store
     set_id: str
     identity: IdentitySource
 
@@ -80,7 +80,7 @@ def target(backup_set: t.Any, decrypts: bool) -> Target:
         )
     set_id = str(backup_set["id"])
     return Target(
-        DirectoryStore(str(backup_set["store"]), str(backup_set["instance"])),
+        open_store(str(backup_set["store"]), str(backup_set["instance"])),
         set_id if set_id == LATEST else check_id(set_id),
         IdentitySource(backup_set.get("identity_file"), _command(backup_set.get("identity_command"))),
     )

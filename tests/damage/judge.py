@@ -18,7 +18,7 @@ from typing import Any
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _config, _module
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, RecoveryError
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import open_store
 from tests.support import in_process
 from tests.support.site import NAME, Site
 
@@ -33,7 +33,7 @@ class Judge:
 
     def __init__(self, site: Site, folder: Path) -> None:
         self.folder = folder
-        self.store = DirectoryStore(str(folder.parents[1]), NAME)
+        self.store = open_store(str(folder.parents[1]), NAME)
         (host,) = json.loads(site.controller.inventory.read_text())["authentik"]["hosts"].values()
         variables = {name[len("authentik_") :]: value for name, value in host.items() if name.startswith("authentik_")}
         self._options = {name: value for name, value in variables.items() if name in _module.INSTANCE_SPEC}

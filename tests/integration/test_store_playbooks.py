@@ -12,27 +12,25 @@ from typing import Any
 import pytest
 
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _notes
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store, open_store
 from tests.support.playbook import Controller, Run
 from tests.support.site import shown
 from tests.support.store import NOW, publish
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> DirectoryStore:
+def store(tmp_path: Path) -> Store:
     """An empty store."""
-    return DirectoryStore(str(tmp_path / "store"), "sso")
+    return open_store(str(tmp_path / "store"), "sso")
 
 
-def play(controller: Controller, store: DirectoryStore, name: str, check: bool = False, **variables: Any) -> Run:
+def play(controller: Controller, store: Store, name: str, check: bool = False, **variables: Any) -> Run:
     """Run a playbook; the variables are given without the prefix C(authentik_)."""
     given = {"authentik_" + key: value for key, value in {"store": store.root, **variables}.items()}
     return controller.playbook("playbooks/%s.yml" % name, given, check=check)
 
 
-def test_list_says_what_was_proved_of_each_set_and_what_is_pinned(
-    controller: Controller, store: DirectoryStore
-) -> None:
+def test_list_says_what_was_proved_of_each_set_and_what_is_pinned(controller: Controller, store: Store) -> None:
     never, checked, failed = publish(store), publish(store), publish(store)
     Path(never.path + ".verified.json").unlink()
     store.pin(checked.set_id, "before the upgrade", NOW)

@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PartialSet
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store, open_store
 
 NOW = datetime.datetime(2026, 11, 22, 3, 15, tzinfo=datetime.UTC)
 BLOBS = {"postgresql/authentik.dump": b"d" * 300000, "static/media.tar.zst": b"m" * 5000}
@@ -64,7 +64,7 @@ def manifest_of(partial: PartialSet, artifacts: list[dict[str, Any]], restore_id
 
 
 def publish(
-    store: DirectoryStore, blobs: dict[str, bytes] | None = None, now: datetime.datetime = NOW, restore_id: str = ""
+    store: Store, blobs: dict[str, bytes] | None = None, now: datetime.datetime = NOW, restore_id: str = ""
 ) -> BackupSet:
     partial = store.open(now, os.urandom(2), os.getpid())
     artifacts = fill(partial, blobs or BLOBS)
@@ -72,5 +72,5 @@ def publish(
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> DirectoryStore:
-    return DirectoryStore(str(tmp_path / "store"), "sso")
+def store(tmp_path: Path) -> Store:
+    return open_store(str(tmp_path / "store"), "sso")

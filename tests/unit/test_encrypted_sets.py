@@ -26,11 +26,12 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     IntegrityError,
     RecoveryError,
 )
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._encrypted import DecryptingSource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._identity import ENVIRONMENT, IdentitySource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import plain_source
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PartialSet
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store, open_store
 from tests.support.age import Key, age_key, decrypt, ssh_key
 from tests.support.store import NOW, manifest_of
 from tests.unit.test_store_actions import act
@@ -47,11 +48,11 @@ def _no_identity_around(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> DirectoryStore:
-    return DirectoryStore(str(tmp_path / "store"), "sso")
+def store(tmp_path: Path) -> Store:
+    return open_store(str(tmp_path / "store"), "sso")
 
 
-def opened(store: DirectoryStore, *keys: Key) -> PartialSet:
+def opened(store: Store, *keys: Key) -> PartialSet:
     """Open a set as the role does, encrypted to the keys."""
     options: dict[str, Any] = {"store": store.root, "instance": "sso", "state": "open"}
     result = act(authentik_backup_set, **options, encryption_recipients=[key.public for key in keys])
@@ -59,7 +60,7 @@ def opened(store: DirectoryStore, *keys: Key) -> PartialSet:
     return store.partial(result["id"])
 
 
-def publish(store: DirectoryStore, *keys: Key, blobs: dict[str, bytes] | None = None) -> BackupSet:
+def publish(store: Store, *keys: Key, blobs: dict[str, bytes] | None = None) -> BackupSet:
     partial = opened(store, *keys)
     artifacts = []
     for path, data in (blobs or BLOBS).items():
@@ -72,7 +73,7 @@ def publish(store: DirectoryStore, *keys: Key, blobs: dict[str, bytes] | None = 
     return store.publish(partial, manifest_of(partial, artifacts), NOW)
 
 
-def content(store: DirectoryStore, backup_set: BackupSet, *keys: Key) -> dict[str, bytes]:
+def content(store: Store, backup_set: BackupSet, *keys: Key) -> dict[str, bytes]:
     """Return what a restore reads with the identities."""
     found = {}
     for key in keys:
@@ -83,11 +84,11 @@ def content(store: DirectoryStore, backup_set: BackupSet, *keys: Key) -> dict[st
     return found
 
 
-def info(store: DirectoryStore, **options: Any) -> dict[str, Any]:
+def info(store: Store, **options: Any) -> dict[str, Any]:
     return act(authentik_backup_set_info, store=store.root, instance="sso", **options)
 
 
-def test_each_recipient_alone_reads_it_and_nobody_else(store: DirectoryStore, tmp_path: Path) -> None:
+def test_each_recipient_alone_reads_it_and_nobody_else(store: Store, tmp_path: Path) -> None:
     keys = [age_key(tmp_path, "a"), ssh_key(tmp_path, "b", "ed25519"), ssh_key(tmp_path, "c", "rsa")]
     backup_set = publish(store, *keys)
     for key in keys:
@@ -102,7 +103,7 @@ def test_each_recipient_alone_reads_it_and_nobody_else(store: DirectoryStore, tm
         assert part in caught.value.hint
 
 
-def test_without_an_identity_it_is_listed_and_verified_but_not_read(store: DirectoryStore, tmp_path: Path) -> None:
+def test_without_an_identity_it_is_listed_and_verified_but_not_read(store: Store, tmp_path: Path) -> None:
     key = age_key(tmp_path, "a")
     backup_set = publish(store, key)
     (listed,) = info(store)["sets"]
@@ -117,9 +118,7 @@ def test_without_an_identity_it_is_listed_and_verified_but_not_read(store: Direc
     assert "is about one set" in info(store, readable=True)["msg"]
 
 
-def test_the_identity_of_the_environment(
-    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_identity_of_the_environment(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = age_key(tmp_path, "a")
     publish(store, key)
     monkeypatch.setenv(ENVIRONMENT, key.identity)
@@ -128,7 +127,7 @@ def test_the_identity_of_the_environment(
     assert key.identity.split()[-1] not in json.dumps(found)
 
 
-def test_an_identity_that_does_not_fit_is_no_damage(store: DirectoryStore, tmp_path: Path) -> None:
+def test_an_identity_that_does_not_fit_is_no_damage(store: Store, tmp_path: Path) -> None:
     backup_set = publish(store, age_key(tmp_path, "a"))
     before = info(store)
     for options in ({}, {"backup_id": "latest"}):
@@ -138,7 +137,7 @@ def test_an_identity_that_does_not_fit_is_no_damage(store: DirectoryStore, tmp_p
     assert info(store)["sets"][0]["verified"] == before["sets"][0]["verified"]
 
 
-def test_the_manifest_says_what_is_stored_and_what_it_holds(store: DirectoryStore, tmp_path: Path) -> None:
+def test_the_manifest_says_what_is_stored_and_what_it_holds(store: Store, tmp_path: Path) -> None:
     keys = [age_key(tmp_path, "a"), age_key(tmp_path, "b")]
     backup_set = publish(store, *keys)
     manifest = json.loads(Path(backup_set.path, "manifest.json").read_text())
@@ -172,7 +171,7 @@ def alter(path: Path, data: bytes) -> None:
 
 @pytest.mark.parametrize("change", ["times", "whole artifact"])
 def test_a_manifest_that_was_changed_with_its_checksum_is_noticed_by_whoever_can_read_the_set(
-    store: DirectoryStore, tmp_path: Path, change: str
+    store: Store, tmp_path: Path, change: str
 ) -> None:
     key = age_key(tmp_path, "a")
     backup_set = publish(store, key)
@@ -193,9 +192,7 @@ def test_a_manifest_that_was_changed_with_its_checksum_is_noticed_by_whoever_can
 
 
 @pytest.mark.parametrize("name", ["manifest.sha256.age", "SHA256SUMS"])
-def test_a_seal_that_is_missing_altered_or_not_listed_makes_it_no_set(
-    store: DirectoryStore, tmp_path: Path, name: str
-) -> None:
+def test_a_seal_that_is_missing_altered_or_not_listed_makes_it_no_set(store: Store, tmp_path: Path, name: str) -> None:
     folder = Path(publish(store, age_key(tmp_path, "a")).path)
     whole = (folder / name).read_bytes()
     lines = whole.split(b"\n")
@@ -214,7 +211,7 @@ def alter_back(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def test_every_byte_of_a_small_artifact_counts(store: DirectoryStore, tmp_path: Path) -> None:
+def test_every_byte_of_a_small_artifact_counts(store: Store, tmp_path: Path) -> None:
     key = age_key(tmp_path, "a")
     small = {"postgresql/authentik.dump": SECRET, "static/media.tar.zst": b"m"}
     backup_set = publish(store, key, blobs=small)
@@ -239,13 +236,14 @@ def test_every_byte_of_a_small_artifact_counts(store: DirectoryStore, tmp_path: 
         assert info(store)["sets"] == []
 
 
-def test_content_that_is_not_what_the_host_sent_is_noticed(store: DirectoryStore, tmp_path: Path) -> None:
+def test_content_that_is_not_what_the_host_sent_is_noticed(store: Store, tmp_path: Path) -> None:
     """As somebody makes it who knows the public key alone and writes whole sets: by its own manifest it is damaged."""
     key = age_key(tmp_path, "a")
     backup_set = publish(store, key)
     forged: dict[str, Any] = json.loads(json.dumps(backup_set.manifest))
     forged["artifacts"][0]["plain_sha256"] = "0" * 64
     source = plain_source(backup_set, IdentitySource(str(key.file)))
+    assert isinstance(source, DecryptingSource)
     source._records[next(iter(BLOBS))]["sha256"] = source._records[next(iter(BLOBS))]["plain_sha256"] = "0" * 64
     with (
         pytest.raises(IntegrityError, match=r"The content of .*authentik.dump.age"),
@@ -258,7 +256,7 @@ def is_encrypted(path: Path) -> bool:
     return path.read_bytes().startswith(AGE)
 
 
-def test_nothing_plain_rests_in_the_store_also_when_the_run_is_killed(store: DirectoryStore, tmp_path: Path) -> None:
+def test_nothing_plain_rests_in_the_store_also_when_the_run_is_killed(store: Store, tmp_path: Path) -> None:
     key = age_key(tmp_path, "a")
     publish(store, key)
     partial = opened(store, key)
@@ -279,7 +277,7 @@ def test_nothing_plain_rests_in_the_store_also_when_the_run_is_killed(store: Dir
             assert b"the-token-of-akadmin" not in path.read_bytes(), path
 
 
-def test_a_set_without_recipients_is_plain_and_one_that_needs_some_is_not_opened(store: DirectoryStore) -> None:
+def test_a_set_without_recipients_is_plain_and_one_that_needs_some_is_not_opened(store: Store) -> None:
     plain = publish(store)
     assert plain.recipients == []
     assert info(store)["sets"][0]["encryption"] == "none"
@@ -294,7 +292,7 @@ def test_a_set_without_recipients_is_plain_and_one_that_needs_some_is_not_opened
     assert not Path(store.root, "other").exists()
 
 
-def test_a_set_is_not_published_with_an_artifact_that_is_not_encrypted(store: DirectoryStore, tmp_path: Path) -> None:
+def test_a_set_is_not_published_with_an_artifact_that_is_not_encrypted(store: Store, tmp_path: Path) -> None:
     partial = opened(store, age_key(tmp_path, "a"))
     plain = store.open(NOW, b"xx", os.getpid())
     with plain.sink().artifact("static/media.tar") as out:
@@ -312,10 +310,10 @@ _LARGE = """
 import resource, sys
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._identity import IdentitySource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._encrypted import DecryptingSource, StoreSink
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySource
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySink, DirectorySource
 folder, recipient, identity, megabytes = sys.argv[1:]
 data = bytes(range(256)) * 4096
-with StoreSink(folder, [recipient]).artifact("a/b") as out:
+with StoreSink(DirectorySink(folder), [recipient]).artifact("a/b") as out:
     for _number in range(int(megabytes)):
         out.write(data)
 entry = dict(out.entry(), component="media")
@@ -341,7 +339,7 @@ def test_memory_does_not_grow_with_the_artifact(tmp_path: Path) -> None:
     assert peaks[1] - peaks[0] < 20 * 1024, "KiB: %s" % peaks
 
 
-def test_a_mixed_or_misnamed_set_is_refused(store: DirectoryStore, tmp_path: Path) -> None:
+def test_a_mixed_or_misnamed_set_is_refused(store: Store, tmp_path: Path) -> None:
     one = publish(store, age_key(tmp_path, "a")).manifest
     changes: list[dict[str, Any]] = [
         {"recipients": ["age1other"]},
@@ -362,7 +360,7 @@ def test_a_mixed_or_misnamed_set_is_refused(store: DirectoryStore, tmp_path: Pat
             jsonschema.validate(manifest, SCHEMA)
 
 
-def test_what_the_host_sees_is_a_plain_set(store: DirectoryStore, tmp_path: Path) -> None:
+def test_what_the_host_sees_is_a_plain_set(store: Store, tmp_path: Path) -> None:
     manifest = publish(store, age_key(tmp_path, "a")).manifest
     seen = _manifest.validate(_manifest.plain_view(manifest))
     assert {artifact["path"]: artifact["size"] for artifact in seen["artifacts"]} == {

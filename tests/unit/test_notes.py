@@ -17,7 +17,7 @@ from ansible_collections.authentik_ops.recovery.plugins.action import authentik_
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _notes
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store
 from tests.support.store import NOW, publish
 from tests.unit.test_store_actions import act
 
@@ -32,7 +32,7 @@ def record_file(backup_set: BackupSet) -> Path:
     return Path(backup_set.path + ".verified.json")
 
 
-def test_publishing_records_what_it_proved_and_of_which_manifest(store: DirectoryStore) -> None:
+def test_publishing_records_what_it_proved_and_of_which_manifest(store: Store) -> None:
     backup_set = publish(store)
     (record,) = json.loads(record_file(backup_set).read_text())["checks"]
     manifest = (Path(backup_set.path) / "manifest.json").read_bytes()
@@ -55,9 +55,7 @@ def test_publishing_records_what_it_proved_and_of_which_manifest(store: Director
         '{"checks": [{"level": "checksums", "ok": true, "time": 5}]}', "\x00\xff",
     ],
 )  # fmt: skip
-def test_a_record_that_is_about_nothing_here_proves_nothing_and_hides_nothing(
-    store: DirectoryStore, spoilt: str
-) -> None:
+def test_a_record_that_is_about_nothing_here_proves_nothing_and_hides_nothing(store: Store, spoilt: str) -> None:
     backup_set = publish(store)
     record_file(backup_set).write_bytes(spoilt.encode("latin-1"))
     (found,) = store.list_sets()[0]
@@ -66,7 +64,7 @@ def test_a_record_that_is_about_nothing_here_proves_nothing_and_hides_nothing(
     assert _notes.proved(store.get(found.set_id).verified)
 
 
-def test_a_failure_says_which_set_it_hides_from_the_usable_ones(store: DirectoryStore) -> None:
+def test_a_failure_says_which_set_it_hides_from_the_usable_ones(store: Store) -> None:
     backup_set = publish(store)
     record_file(backup_set).write_text('{"checks": [{"level": "decode", "ok": false, "error": "%s"}]}' % DAMAGED)
     sets, problems = store.list_sets()
@@ -76,7 +74,7 @@ def test_a_failure_says_which_set_it_hides_from_the_usable_ones(store: Directory
     ]
 
 
-def test_what_could_not_be_verified_stays_a_set_and_is_said(store: DirectoryStore) -> None:
+def test_what_could_not_be_verified_stays_a_set_and_is_said(store: Store) -> None:
     backup_set = publish(store)
     store.record(backup_set, _notes.new_check("decode", NOW, backup_set.manifest_sha256, "no pg_restore here", True))
     found = act(authentik_backup_set_info, store=store.root, instance="sso")["sets"][0]
@@ -112,7 +110,7 @@ def test_what_a_new_outcome_leaves_of_the_earlier_ones(before: list[str], new: s
     assert sorted("%s %s" % (one["level"], _notes.outcome_of(one)) for one in found) == sorted(left)
 
 
-def test_a_pin_is_set_told_and_removed(store: DirectoryStore) -> None:
+def test_a_pin_is_set_told_and_removed(store: Store) -> None:
     where: dict[str, Any] = {"store": store.root, "instance": "sso"}
     set_id = publish(store).set_id
 
@@ -132,7 +130,7 @@ def test_a_pin_is_set_told_and_removed(store: DirectoryStore) -> None:
         assert act(authentik_backup_set, **where, state="pinned", id=wrong_id, reason=reason)["failed"]
 
 
-def test_a_pin_that_cannot_be_read_is_one(store: DirectoryStore) -> None:
+def test_a_pin_that_cannot_be_read_is_one(store: Store) -> None:
     backup_set = publish(store)
     Path(backup_set.path + ".pinned.json").write_text("{")
     assert "cannot be read" in store.get(backup_set.set_id).pinned

@@ -20,9 +20,10 @@ import pytest
 from ansible_collections.authentik_ops.recovery.plugins.action import authentik_prune
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import StateError
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _lock, _partial, _prune
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._folder import Directory
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import new_check
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store, open_store
 from tests.support.store import BLOBS, fill, manifest_of, publish
 from tests.unit.test_store_actions import act
 
@@ -32,30 +33,30 @@ NOW = datetime.datetime(2020, 11, 22, 3, 15, tzinfo=datetime.UTC)
 MEDIA = "static/media.tar.zst"
 
 
-def prune(store: DirectoryStore, check: bool = False, **options: Any) -> dict[str, Any]:
+def prune(store: Store, check: bool = False, **options: Any) -> dict[str, Any]:
     return act(authentik_prune, check=check, store=store.root, instance="sso", **{"keep_last": 1, **options})
 
 
-def days(store: DirectoryStore, number: int) -> list[str]:
+def days(store: Store, number: int) -> list[str]:
     """Publish one set a day and return their ids, oldest first."""
     return [publish(store, now=NOW + one * DAY).set_id for one in range(number)]
 
 
-def linked_to(store: DirectoryStore, first: BackupSet, now: datetime.datetime) -> BackupSet:
+def linked_to(store: Store, first: BackupSet, now: datetime.datetime) -> BackupSet:
     """Publish a set of which an artifact is a hard link to another set's."""
     partial = store.open(now, os.urandom(2), os.getpid())
     artifacts = fill(partial, {path: data for path, data in BLOBS.items() if path != MEDIA})
     (artifact,) = (one for one in first.manifest["artifacts"] if one["path"] == MEDIA)
-    partial.link(first.path, artifact)
+    partial.link(first.folder, artifact)
     partial.save_record({"component": "media", "artifacts": [{"path": MEDIA}]}, [])
     return store.publish(partial, manifest_of(partial, [*artifacts, dict(artifact, linked_from=first.set_id)]), now)
 
 
-def ids(store: DirectoryStore) -> list[str]:
+def ids(store: Store) -> list[str]:
     return sorted(one.set_id for one in store.list_sets()[0])
 
 
-def check_by_hand(store: DirectoryStore) -> None:
+def check_by_hand(store: Store) -> None:
     """Every set that is listed is whole, by C(sha256sum)."""
     for one in store.list_sets()[0]:
         done = subprocess.run(
@@ -64,7 +65,7 @@ def check_by_hand(store: DirectoryStore) -> None:
         assert done.returncode == 0, done.stdout
 
 
-def test_the_plan_comes_first_and_is_what_is_done(store: DirectoryStore) -> None:
+def test_the_plan_comes_first_and_is_what_is_done(store: Store) -> None:
     made = days(store, 5)
     before = sorted(path.name for path in Path(store.path).iterdir())
     planned = prune(store, check=True)
@@ -86,21 +87,21 @@ def test_the_plan_comes_first_and_is_what_is_done(store: DirectoryStore) -> None
     check_by_hand(store)
 
 
-def test_only_what_was_shown_is_deleted(store: DirectoryStore) -> None:
+def test_only_what_was_shown_is_deleted(store: Store) -> None:
     made = days(store, 5)
     assert prune(store, only=[made[1], made[4]])["deleted"] == [made[1]]
     assert prune(store, only=[])["deleted"] == []
     assert ids(store) == [made[0], *made[2:]]
 
 
-def test_a_diff_names_the_sets(store: DirectoryStore) -> None:
+def test_a_diff_names_the_sets(store: Store) -> None:
     made = days(store, 3)
     for check in (True, False):
         diff = prune(store, check=check)["diff"]
         assert (diff["before"].split(), diff["after"].split()) == (made, made[1:])
 
 
-def test_pinned_sets_stay_with_their_reason(store: DirectoryStore) -> None:
+def test_pinned_sets_stay_with_their_reason(store: Store) -> None:
     made = days(store, 4)
     store.pin(made[0], "before the upgrade", NOW)
     done = prune(store)
@@ -110,7 +111,7 @@ def test_pinned_sets_stay_with_their_reason(store: DirectoryStore) -> None:
     assert prune(store)["deleted"] == [made[0]]
 
 
-def test_an_instance_without_a_store_is_left_without_one(store: DirectoryStore) -> None:
+def test_an_instance_without_a_store_is_left_without_one(store: Store) -> None:
     assert prune(store)["deleted"] == []
     assert not Path(store.root).exists()
 
@@ -127,7 +128,7 @@ def test_an_instance_without_a_store_is_left_without_one(store: DirectoryStore) 
         ({"shrink_accepted": "99991231T000000Z-0000"}, "no backup set"),
     ],
 )
-def test_options_that_cannot_be_meant_delete_nothing(store: DirectoryStore, options: dict[str, Any], says: str) -> None:
+def test_options_that_cannot_be_meant_delete_nothing(store: Store, options: dict[str, Any], says: str) -> None:
     made = days(store, 4)
     result = prune(store, **options)
     assert result["failed"]
@@ -138,7 +139,7 @@ def test_options_that_cannot_be_meant_delete_nothing(store: DirectoryStore, opti
 # What forbids to delete.
 
 
-def obstacle(store: DirectoryStore, kind: str) -> tuple[str, str]:
+def obstacle(store: Store, kind: str) -> tuple[str, str]:
     """Do something to the newest set, or beside it, and return its name and what is to be said."""
     newest = store.list_sets()[0][0]
     later = NOW + 30 * DAY
@@ -163,7 +164,7 @@ def obstacle(store: DirectoryStore, kind: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("kind", ["failed", "unproved", "never", "broken", "interrupted", "written"])
-def test_nothing_is_deleted_while_the_newest_set_is_none(store: DirectoryStore, kind: str) -> None:
+def test_nothing_is_deleted_while_the_newest_set_is_none(store: Store, kind: str) -> None:
     made = days(store, 5)
     name, says = obstacle(store, kind)
     for check in (True, False):
@@ -177,7 +178,7 @@ def test_nothing_is_deleted_while_the_newest_set_is_none(store: DirectoryStore, 
     assert all(Path(store.path, one).is_dir() for one in made)
 
 
-def test_a_damaged_old_set_neither_counts_nor_goes(store: DirectoryStore) -> None:
+def test_a_damaged_old_set_neither_counts_nor_goes(store: Store) -> None:
     made = days(store, 5)
     middle = store.get(made[3])
     store.record(middle, new_check("checksums", NOW, middle.manifest_sha256, "a byte differs"))
@@ -200,7 +201,7 @@ def a_set(number: int, rows: dict[str, int], files: int = 50, size: int = 10**7,
     }
     started = "2020-11-%02dT00:00:00Z" % number
     manifest = {"id": set_id, "artifacts": artifacts, "components": components, "started": started}
-    return BackupSet("/nowhere", manifest, "", [{"level": "checksums", "ok": True}] if verified else [], "")
+    return BackupSet(Directory("/nowhere"), manifest, "", [{"level": "checksums", "ok": True}] if verified else [], "")
 
 
 USERS, EVENTS = "authentik_core_user", "authentik_events_event"
@@ -244,7 +245,7 @@ def test_a_loss_is_told_with_both_numbers(sets: list[BackupSet], limit: float, s
         assert _prune.shrunk(sets, limit, found[-1].split("accepted=")[1].split(",")[0], NOW + 9 * DAY) == []
 
 
-def test_a_loss_is_accepted_once_and_for_all_before_it(store: DirectoryStore) -> None:
+def test_a_loss_is_accepted_once_and_for_all_before_it(store: Store) -> None:
     made = days(store, 3)
     small = publish(store, {**BLOBS, "postgresql/authentik.dump": b"d" * 90000}, now=NOW + 3 * DAY).set_id
     more = publish(store, {**BLOBS, "postgresql/authentik.dump": b"d" * 90000}, now=NOW + 4 * DAY).set_id
@@ -281,7 +282,7 @@ def kill_at(number: int) -> None:
         setattr(os, name, before(getattr(os, name)))
 
 
-def killed_at(number: int, store: DirectoryStore) -> bool:
+def killed_at(number: int, store: Store) -> bool:
     """Prune in a process that is killed at a step; False when it ended before."""
     child = os.fork()
     if child == 0:
@@ -297,7 +298,7 @@ def killed_at(number: int, store: DirectoryStore) -> bool:
 
 def test_killed_at_any_step_no_half_set_is_a_set_and_the_next_run_finishes(tmp_path: Path) -> None:
     for number in itertools.count(1):
-        store = DirectoryStore(str(tmp_path / str(number)), "sso")
+        store = open_store(str(tmp_path / str(number)), "sso")
         first = publish(store, now=NOW)
         kept = [linked_to(store, first, NOW + DAY).set_id, publish(store, now=NOW + 2 * DAY).set_id]
         store.pin(first.set_id, "no more", NOW)
@@ -322,7 +323,7 @@ def test_killed_at_any_step_no_half_set_is_a_set_and_the_next_run_finishes(tmp_p
     assert number > 15, "it has many steps"
 
 
-def test_check_mode_says_what_a_killed_run_left(store: DirectoryStore) -> None:
+def test_check_mode_says_what_a_killed_run_left(store: Store) -> None:
     made = days(store, 3)
     os.rename(Path(store.path, made[0]), Path(store.path, made[0] + ".deleting"))
     result = prune(store, check=True)
@@ -333,13 +334,13 @@ def test_check_mode_says_what_a_killed_run_left(store: DirectoryStore) -> None:
 # Two at once.
 
 
-def owner_file(store: DirectoryStore, **owner: Any) -> Path:
+def owner_file(store: Store, **owner: Any) -> Path:
     path = Path(store.path, _lock.LOCK_NAME)
     path.write_text(json.dumps({"what": "a prune", "started": "2026-11-22T03:15:00Z", **owner}))
     return path
 
 
-def test_while_one_prunes_another_is_refused_and_readers_are_not(store: DirectoryStore) -> None:
+def test_while_one_prunes_another_is_refused_and_readers_are_not(store: Store) -> None:
     made = days(store, 4)
     reading, writing = os.pipe()
     child = os.fork()
@@ -367,7 +368,7 @@ def test_while_one_prunes_another_is_refused_and_readers_are_not(store: Director
     assert not Path(store.path, _lock.LOCK_NAME).exists()
 
 
-def test_an_owner_on_another_machine_lives_until_it_has_been_silent_for_long(store: DirectoryStore) -> None:
+def test_an_owner_on_another_machine_lives_until_it_has_been_silent_for_long(store: Store) -> None:
     made = days(store, 4)
     path = owner_file(store, host="elsewhere", pid=1, start="1")
     assert "process 1 on elsewhere" in prune(store)["msg"]
@@ -378,7 +379,7 @@ def test_an_owner_on_another_machine_lives_until_it_has_been_silent_for_long(sto
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"host": 1}'])
-def test_a_lock_that_was_never_written_whole_holds_nobody(store: DirectoryStore, content: str) -> None:
+def test_a_lock_that_was_never_written_whole_holds_nobody(store: Store, content: str) -> None:
     made = days(store, 4)
     path = Path(store.path, _lock.LOCK_NAME)
     path.write_text(content)
@@ -387,7 +388,7 @@ def test_a_lock_that_was_never_written_whole_holds_nobody(store: DirectoryStore,
 
 
 def test_where_the_file_system_has_no_locks_the_owner_in_the_file_counts(
-    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_args: Any) -> None:
         raise OSError(95, "Operation not supported")
@@ -403,7 +404,7 @@ def test_where_the_file_system_has_no_locks_the_owner_in_the_file_counts(
         assert json.loads(Path(store.path, _lock.LOCK_NAME).read_text())["what"] == "x"
 
 
-def test_a_lock_whose_file_was_removed_meanwhile_is_not_the_lock(store: DirectoryStore) -> None:
+def test_a_lock_whose_file_was_removed_meanwhile_is_not_the_lock(store: Store) -> None:
     """Who opened the file before its owner removed it would hold a lock that nobody else sees."""
     days(store, 1)
     lock = store.removal().lock("late")

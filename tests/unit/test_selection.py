@@ -14,14 +14,14 @@ import pytest
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import new_check
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._selection import select
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store
 from tests.support.store import NOW, publish
 
 DAY = datetime.timedelta(days=1)
 NOTHING = datetime.timedelta(0)
 
 
-def test_all_leaves_out_only_what_was_proved_at_that_level_not_long_ago(store: DirectoryStore) -> None:
+def test_all_leaves_out_only_what_was_proved_at_that_level_not_long_ago(store: Store) -> None:
     sets = [publish(store) for _number in range(6)]
     recent, old, decoded, never, unproved, future = sets
     for one, level, when in (
@@ -43,7 +43,7 @@ def test_all_leaves_out_only_what_was_proved_at_that_level_not_long_ago(store: D
     assert recent.set_id in chosen("decode", 2 * DAY)
 
 
-def test_what_is_damaged_is_meant_too_and_what_is_unfinished_is_not(store: DirectoryStore) -> None:
+def test_what_is_damaged_is_meant_too_and_what_is_unfinished_is_not(store: Store) -> None:
     good, failed, broken = publish(store), publish(store), publish(store)
     store.record(failed, new_check("checksums", NOW, failed.manifest_sha256, "damaged"))
     Path(broken.path, "manifest.json").unlink()
@@ -55,7 +55,7 @@ def test_what_is_damaged_is_meant_too_and_what_is_unfinished_is_not(store: Direc
     assert select(store, [], "checksums", DAY, NOW) == []
 
 
-def test_latest_is_a_backup(store: DirectoryStore) -> None:
+def test_latest_is_a_backup(store: Store) -> None:
     with pytest.raises(InputError, match="no backup of instance sso"):
         select(store, ["latest"], "checksums", DAY, NOW)
     backup = publish(store)

@@ -30,7 +30,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     SpaceError,
     StateError,
 )
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySource
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySink, DirectorySource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._encrypted import StoreSink
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._progress import Progress
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._remote_spool import RemoteSpool, SpoolGone
@@ -130,7 +130,7 @@ def content(size: int, seed: int = 1) -> bytes:
 
 
 def receiver(bench: Bench) -> Receiver:
-    return Receiver(bench.remote, StoreSink(str(bench.store), []), str(bench.local), bench.progress, {})
+    return Receiver(bench.remote, StoreSink(DirectorySink(str(bench.store)), []), str(bench.local), bench.progress, {})
 
 
 def sender(bench: Bench, artifacts: list[dict[str, Any]]) -> Sender:

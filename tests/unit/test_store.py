@@ -19,12 +19,12 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     InputError,
     IntegrityError,
 )
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _partial
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _folder
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store, open_store
 from tests.support.store import BLOBS, NOW, fill, manifest_of, publish
 
 
-def test_a_published_set_is_private_read_only_and_verifiable_by_hand(store: DirectoryStore) -> None:
+def test_a_published_set_is_private_read_only_and_verifiable_by_hand(store: Store) -> None:
     backup_set = publish(store)
     modes = {
         os.path.relpath(path, backup_set.path): oct(os.stat(path).st_mode & 0o777)
@@ -49,7 +49,7 @@ def test_a_published_set_is_private_read_only_and_verifiable_by_hand(store: Dire
     assert backup_set.size == 305000
 
 
-def test_an_unfinished_set_is_reported_but_never_a_set(store: DirectoryStore) -> None:
+def test_an_unfinished_set_is_reported_but_never_a_set(store: Store) -> None:
     partial = store.open(NOW, b"\x01\x02", os.getpid())
     fill(partial, BLOBS)
     sets, problems = store.list_sets()
@@ -61,7 +61,7 @@ def test_an_unfinished_set_is_reported_but_never_a_set(store: DirectoryStore) ->
         store.get("latest")
 
 
-def test_ids_go_on_when_the_clock_goes_back(store: DirectoryStore) -> None:
+def test_ids_go_on_when_the_clock_goes_back(store: Store) -> None:
     first = publish(store)
     second = publish(store, now=NOW - datetime.timedelta(days=30))
     assert second.set_id > first.set_id
@@ -71,7 +71,7 @@ def test_ids_go_on_when_the_clock_goes_back(store: DirectoryStore) -> None:
 RESTORE_ID = "20261122T040000Z-1b2c"
 
 
-def test_latest_passes_over_what_a_restore_replaced(store: DirectoryStore) -> None:
+def test_latest_passes_over_what_a_restore_replaced(store: Store) -> None:
     first, second = publish(store), publish(store)
     safety = [publish(store, restore_id=RESTORE_ID) for _number in range(2)]
     assert [one.restore_id for one in store.list_sets()[0]] == [RESTORE_ID, RESTORE_ID, "", ""]
@@ -85,7 +85,7 @@ def test_latest_passes_over_what_a_restore_replaced(store: DirectoryStore) -> No
     assert len(store.safety_sets_after(first)) == 2
 
 
-def test_a_safety_set_is_the_latest_only_where_nothing_else_can_be_used(store: DirectoryStore) -> None:
+def test_a_safety_set_is_the_latest_only_where_nothing_else_can_be_used(store: Store) -> None:
     damaged = publish(store)
     safety = publish(store, restore_id=RESTORE_ID)
     (Path(damaged.path) / "manifest.json").unlink()
@@ -95,19 +95,19 @@ def test_a_safety_set_is_the_latest_only_where_nothing_else_can_be_used(store: D
 
 
 @pytest.mark.parametrize("set_id", ["../sso", "..", "", "x", "../../etc", "20261122T031500Z-7f3a/../x"])
-def test_ids_cannot_climb_out(store: DirectoryStore, set_id: str) -> None:
+def test_ids_cannot_climb_out(store: Store, set_id: str) -> None:
     publish(store)
     for use in (store.get, store.partial, store.published):
         with pytest.raises(InputError, match="not the id of a backup set"):
             use(set_id)
 
 
-def test_an_absent_set_names_those_that_are_there(store: DirectoryStore) -> None:
+def test_an_absent_set_names_those_that_are_there(store: Store) -> None:
     there = publish(store)
     with pytest.raises(InputError, match=there.set_id):
         store.get("20200101T000000Z-0000")
     with pytest.raises(InputError, match="holds nothing of this instance"):
-        DirectoryStore(store.root, "other").get("latest")
+        open_store(store.root, "other").get("latest")
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,7 @@ def test_an_absent_set_names_those_that_are_there(store: DirectoryStore) -> None
         ("other instance", "is that of"),
     ],
 )
-def test_a_damaged_set_is_reported_with_its_reason_and_not_listed(
-    store: DirectoryStore, damage: str, says: str
-) -> None:
+def test_a_damaged_set_is_reported_with_its_reason_and_not_listed(store: Store, damage: str, says: str) -> None:
     good = publish(store)
     bad = publish(store)
     folder = Path(bad.path)
@@ -157,7 +155,7 @@ def test_a_damaged_set_is_reported_with_its_reason_and_not_listed(
     assert store.get("latest").set_id == good.set_id
 
 
-def test_one_flipped_byte_is_found_recorded_and_the_set_is_no_longer_listed(store: DirectoryStore) -> None:
+def test_one_flipped_byte_is_found_recorded_and_the_set_is_no_longer_listed(store: Store) -> None:
     backup_set = publish(store)
     artifact = Path(backup_set.path) / "postgresql" / "authentik.dump"
     artifact.chmod(0o600)
@@ -177,7 +175,7 @@ def test_one_flipped_byte_is_found_recorded_and_the_set_is_no_longer_listed(stor
     assert len(store.list_sets()[0]) == 1
 
 
-def test_sums_that_disagree_with_the_manifest_are_found(store: DirectoryStore) -> None:
+def test_sums_that_disagree_with_the_manifest_are_found(store: Store) -> None:
     backup_set = publish(store)
     sums = Path(backup_set.path) / "SHA256SUMS"
     sums.chmod(0o600)
@@ -186,7 +184,7 @@ def test_sums_that_disagree_with_the_manifest_are_found(store: DirectoryStore) -
         store.verify(backup_set, NOW)
 
 
-def test_a_manifest_that_says_something_else_is_no_set(store: DirectoryStore) -> None:
+def test_a_manifest_that_says_something_else_is_no_set(store: Store) -> None:
     """Still valid, and nothing that the artifacts could contradict: only its checksum tells."""
     backup_set = publish(store)
     manifest = Path(backup_set.path) / "manifest.json"
@@ -204,7 +202,7 @@ def test_a_manifest_that_says_something_else_is_no_set(store: DirectoryStore) ->
 
 
 @pytest.mark.parametrize("size", [0, 1, 80, 81, 150, -1])
-def test_cut_sums_are_found(store: DirectoryStore, size: int) -> None:
+def test_cut_sums_are_found(store: Store, size: int) -> None:
     sums = Path(publish(store).path) / "SHA256SUMS"
     sums.chmod(0o600)
     os.truncate(sums, size % len(sums.read_bytes()))
@@ -212,7 +210,7 @@ def test_cut_sums_are_found(store: DirectoryStore, size: int) -> None:
     assert "%s does not say" % sums in store.list_sets()[1][0].reason
 
 
-def test_a_set_whose_sums_have_no_line_for_the_manifest_stays_one(store: DirectoryStore) -> None:
+def test_a_set_whose_sums_have_no_line_for_the_manifest_stays_one(store: Store) -> None:
     """As the first sets were written."""
     backup_set = publish(store)
     sums = Path(backup_set.path) / "SHA256SUMS"
@@ -224,7 +222,7 @@ def test_a_set_whose_sums_have_no_line_for_the_manifest_stays_one(store: Directo
         store.get(backup_set.set_id)
 
 
-def test_what_changed_between_writing_and_publishing_is_not_published(store: DirectoryStore) -> None:
+def test_what_changed_between_writing_and_publishing_is_not_published(store: Store) -> None:
     for spoil in ("altered", "extra", "missing"):
         partial = store.open(NOW, os.urandom(2), os.getpid())
         artifacts = fill(partial, BLOBS)
@@ -241,11 +239,11 @@ def test_what_changed_between_writing_and_publishing_is_not_published(store: Dir
     assert store.list_sets()[0] == []
 
 
-def test_an_unchanged_artifact_is_linked_and_survives_its_origin(store: DirectoryStore) -> None:
+def test_an_unchanged_artifact_is_linked_and_survives_its_origin(store: Store) -> None:
     first = publish(store)
     partial = store.open(NOW, os.urandom(2), os.getpid())
     artifact = first.manifest["artifacts"][1]
-    partial.link(first.path, artifact)
+    partial.link(first.folder, artifact)
     partial.save_record({"component": "media", "artifacts": [{"path": artifact["path"]}]}, [])
     linked = [dict(artifact, linked_from=first.set_id)]
     second = store.publish(partial, manifest_of(partial, linked), NOW)
@@ -256,31 +254,31 @@ def test_an_unchanged_artifact_is_linked_and_survives_its_origin(store: Director
 
 
 def test_where_links_are_not_possible_the_artifact_is_copied_and_compared(
-    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = publish(store)
 
     def refuse(*args: Any, **how: Any) -> None:
         raise OSError(18, "Invalid cross-device link")
 
-    monkeypatch.setattr(_partial.os, "link", refuse)
+    monkeypatch.setattr(_folder.os, "link", refuse)
     partial = store.open(NOW, os.urandom(2), os.getpid())
     artifact = first.manifest["artifacts"][1]
-    partial.link(first.path, artifact)
+    partial.link(first.folder, artifact)
     assert (Path(partial.path) / artifact["path"]).read_bytes() == BLOBS[artifact["path"]]
     source = Path(first.path) / artifact["path"]
     source.chmod(0o600)
     source.write_bytes(b"x" * 5000)
     other = store.open(NOW, os.urandom(2), os.getpid())
     with pytest.raises(IntegrityError, match="SHA-256"):
-        other.link(first.path, artifact)
+        other.link(first.folder, artifact)
 
 
 @pytest.mark.parametrize("path", ["a-file", "a-file/deeper"])
 def test_a_store_that_is_a_file_is_refused(tmp_path: Path, path: str) -> None:
     (tmp_path / "a-file").write_text("")
     with pytest.raises(InputError, match="a-file"):
-        DirectoryStore(str(tmp_path / path), "sso").open(NOW, b"\0\0", os.getpid())
+        open_store(str(tmp_path / path), "sso").open(NOW, b"\0\0", os.getpid())
 
 
 def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -297,7 +295,7 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:
             if os.geteuid() == 0:
                 os.setgid(65534)
                 os.setuid(65534)
-            DirectoryStore(str(locked / "store"), "sso").open(NOW, b"\0\0", os.getpid())
+            open_store(str(locked / "store"), "sso").open(NOW, b"\0\0", os.getpid())
         except InputError as exc:
             os.write(writing, str(exc).encode())
         finally:

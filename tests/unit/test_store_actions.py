@@ -24,7 +24,7 @@ from ansible_collections.authentik_ops.recovery.plugins.action import (
 from ansible_collections.authentik_ops.recovery.plugins.doc_fragments import store
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._facts import instance_facts
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import open_store
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import Spooling, spooling
 
 VERSION = {"value": "2025.12.4", "source": "x"}
@@ -44,7 +44,7 @@ def backup(store: Path, **more: Any) -> Path:
     """Publish a set with one artifact and return its folder."""
     where: dict[str, Any] = {"store": str(store), "instance": "sso"}
     opened = act(authentik_backup_set, **where, state="open")
-    partial = DirectoryStore(str(store), "sso").partial(opened["id"])
+    partial = open_store(str(store), "sso").partial(opened["id"])
     with partial.sink().artifact("static/media.tar.gz") as out:
         out.write(b"m" * 5000)
     entry = {

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import process_start
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import DirectoryStore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store
 from tests.support.store import BLOBS, NOW, fill
 
 
-def test_a_dead_run_is_cleared_by_the_next_and_a_living_one_is_not(store: DirectoryStore) -> None:
+def test_a_dead_run_is_cleared_by_the_next_and_a_living_one_is_not(store: Store) -> None:
     ended = subprocess.Popen(["sleep", "60"])
     dead = store.open(NOW, b"\x01\x01", ended.pid)
     fill(dead, BLOBS)
@@ -31,14 +31,14 @@ def test_a_dead_run_is_cleared_by_the_next_and_a_living_one_is_not(store: Direct
     assert sorted(os.listdir(store.path)) == sorted([living.set_id + ".partial", again.set_id + ".partial"])
 
 
-def test_a_process_that_reuses_the_number_is_not_the_owner(store: DirectoryStore) -> None:
+def test_a_process_that_reuses_the_number_is_not_the_owner(store: Store) -> None:
     partial = store.open(NOW, b"\x01\x01", os.getpid())
     owner = Path(partial.path) / ".owner.json"
     owner.write_text(json.dumps({**json.loads(owner.read_text()), "start": "1"}))
     assert not partial.alive()
 
 
-def test_a_set_that_another_run_is_publishing_is_not_cleared(store: DirectoryStore) -> None:
+def test_a_set_that_another_run_is_publishing_is_not_cleared(store: Store) -> None:
     partial = store.open(NOW, b"\x00\x01", os.getpid())
     partial.drop_working_files()
     assert store.clear_dead() == []
@@ -47,7 +47,7 @@ def test_a_set_that_another_run_is_publishing_is_not_cleared(store: DirectorySto
 
 
 @pytest.mark.parametrize(("age", "alive"), [(3600, True), (25 * 3600, False)])
-def test_another_machines_set_is_dead_only_after_a_day_of_silence(store: DirectoryStore, age: int, alive: bool) -> None:
+def test_another_machines_set_is_dead_only_after_a_day_of_silence(store: Store, age: int, alive: bool) -> None:
     partial = store.open(NOW, b"\x01\x01", os.getpid())
     owner = Path(partial.path) / ".owner.json"
     owner.write_text(json.dumps({**json.loads(owner.read_text()), "host": socket.gethostname() + "-other"}))
