@@ -20,19 +20,10 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._files impo
     ArtifactReader,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._spool import Feed, feed_name, parse_feed
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._folder import Source
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._progress import Progress
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._remote_spool import PART, Look, RemoteSpool
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stream import Discarded
-
-
-class Source(t.Protocol):
-    """Artifacts as the host is to get them."""
-
-    def expected(self, path: str, plain: bool) -> tuple[int, str]:
-        """Return size and SHA-256 of an artifact."""
-
-    def artifact(self, path: str) -> contextlib.AbstractContextManager[ArtifactReader]:
-        """Yield its reader."""
 
 
 class Sender:
