@@ -52,13 +52,13 @@ class StoredFile(t.Protocol):
 class Source(t.Protocol):
     """Reads artifacts and compares them with their records."""
 
-    def has(self, path: str, /) -> bool:
+    def has(self, path: str) -> bool:
         """Tell whether there is such an artifact."""
 
-    def expected(self, path: str, plain: bool, /) -> tuple[int, str]:
+    def expected(self, path: str, plain: bool) -> tuple[int, str]:
         """Return size and SHA-256: as stored, or plain as it left the host."""
 
-    def artifact(self, path: str, /) -> contextlib.AbstractContextManager[ArtifactReader]:
+    def artifact(self, path: str) -> contextlib.AbstractContextManager[ArtifactReader]:
         """Yield a reader; when it is left normally, all of the artifact was compared."""
 
 
