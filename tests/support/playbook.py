@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = Path(sys.executable).parent
+#: What Python compiled of modules, for the next ones: see ``startup/sitecustomize.py``.
+COMPILED = ROOT / "tests/output/compiled"
 
 CONFIG = """\
 [defaults]
@@ -125,6 +128,8 @@ class Controller:
         self._sockets = tempfile.mkdtemp(prefix="cp-")
         for name in ("home", "local_tmp", "remote_tmp"):
             (work / name).mkdir(exist_ok=True)
+        with contextlib.suppress(OSError):
+            COMPILED.mkdir(parents=True, exist_ok=True)
         self.inventory = work / "inventory.json"
         self.inventory.write_text(json.dumps({"all": {"children": {"authentik": {"hosts": self.hosts}}}}))
         self.config = work / "ansible.cfg"
@@ -154,6 +159,10 @@ class Controller:
             ANSIBLE_HOME=str(self.work / "home" / ".ansible"),
             ANSIBLE_REMOTE_TMP=str(self.work / "remote_tmp") if self._is_local() else "~/.ansible/tmp",
             ANSIBLE_NOCOLOR="1",
+            PYTHONPATH=os.pathsep.join(
+                filter(None, [str(ROOT / "tests/support/startup"), os.environ.get("PYTHONPATH")])
+            ),
+            RECOVERY_TEST_COMPILED=str(COMPILED),
         )
         kept.update(more or {})
         return kept

@@ -1,0 +1,44 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every Python that a test's controller starts keeps what it compiles from a zip file.
+
+Ansible sends modules as zip files, from which Python keeps nothing: half of a module's processor time is compiling the
+same sources again. ``RECOVERY_TEST_COMPILED`` names the folder; code is found in it by its source.
+"""
+
+from __future__ import annotations
+
+import _frozen_importlib_external
+import _imp
+import contextlib
+import marshal
+import os
+import zipimport
+from types import CodeType
+
+_FOLDER = os.environ.get("RECOVERY_TEST_COMPILED", "")
+_VERSION = int.from_bytes(_frozen_importlib_external.MAGIC_NUMBER, "little")
+_compile_source = vars(zipimport).get("_compile_source")
+
+
+def _compile(pathname: str, source: bytes) -> CodeType:
+    path = os.path.join(_FOLDER, "%x-%s" % (_VERSION, _imp.source_hash(_VERSION, source).hex()))
+    with contextlib.suppress(OSError, ValueError, EOFError, TypeError), open(path, "rb") as stream:
+        return marshal.loads(stream.read())
+    code = _compile_source(pathname, source)
+    own = "%s.%d" % (path, os.getpid())
+    try:
+        with open(own, "wb") as stream:
+            stream.write(marshal.dumps(code))
+        os.replace(own, path)
+    except OSError:
+        # No room, or somebody else's folder: it is compiled again next time.
+        with contextlib.suppress(OSError):
+            os.unlink(own)
+    return code
+
+
+if _compile_source and os.path.isdir(_FOLDER):
+    vars(zipimport)["_compile_source"] = _compile
