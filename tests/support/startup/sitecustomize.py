@@ -16,14 +16,14 @@ import contextlib
 import marshal
 import os
 import zipimport
-from types import CodeType
+from typing import Any
 
 _FOLDER = os.environ.get("RECOVERY_TEST_COMPILED", "")
 _VERSION = int.from_bytes(_frozen_importlib_external.MAGIC_NUMBER, "little")
-_compile_source = vars(zipimport).get("_compile_source")
+_compile_source: Any = vars(zipimport).get("_compile_source")
 
 
-def _compile(pathname: str, source: bytes) -> CodeType:
+def _compile(pathname: str, source: bytes) -> Any:
     path = os.path.join(_FOLDER, "%x-%s" % (_VERSION, _imp.source_hash(_VERSION, source).hex()))
     with contextlib.suppress(OSError, ValueError, EOFError, TypeError), open(path, "rb") as stream:
         return marshal.loads(stream.read())
