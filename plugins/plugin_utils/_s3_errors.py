@@ -196,6 +196,15 @@ _KINDS = (
         "server_side_encryption of the option s3. " + CHECKSUM_HINT,
     ),
 )
+_ELSEWHERE = (
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "PermanentRedirect",
+    "301",
+    "307",
+)
+# The words of AWS, MinIO and Ceph.
+_LOCKED = re.compile(r"object.?lock|worm|retention|legal hold", re.IGNORECASE)
 _BY_CODE = {code: kind for kind in _KINDS for code in kind.codes}
 
 
@@ -249,20 +258,19 @@ def _answered(answer: _Answer, cause: str, what: str, endpoint: str) -> Recovery
     region = answer.error.get("Region") or answer.headers.get("x-amz-bucket-region")
     if answer.code in ("RequestTimeTooSkewed", "RequestInTheFuture"):
         return _skewed(answer, cause)
-    if answer.code in (
-        "AuthorizationHeaderMalformed",
-        "PermanentRedirect",
-        "IllegalLocationConstraintException",
-        "301",
-        "307",
-    ) or (answer.status == 400 and region):
+    if answer.code in _ELSEWHERE or (answer.code == "400" and region):
         return _elsewhere(answer, cause, str(region or ""))
-    if answer.code in _BY_CODE:
-        kind = _BY_CODE[answer.code]
+    if "Delete" in answer.operation and _LOCKED.search(answer.message):
+        return StateError(
+            cause, "Object Lock keeps it until its time is over: nothing is wrong, and it stays until then"
+        )
+    code = answer.code
+    if code == "404":
+        # A request without a body is answered without a reason.
+        code = "NoSuchBucket" if "Bucket" in answer.operation else "NoSuchKey"
+    if code in _BY_CODE:
+        kind = _BY_CODE[code]
         return kind.error(cause, kind.hint, kind.command or _look(what, endpoint))
-    if answer.code == "404":
-        hint = _BY_CODE["NoSuchBucket" if "Bucket" in answer.operation else "NoSuchKey"].hint
-        return MissingObjectError(cause, hint, _look(what, endpoint))
     if answer.status == 403 or answer.code in ("AccessDenied", "AccountProblem", "AllAccessDisabled"):
         return _denied(answer, cause, what, endpoint)
     if answer.status >= 500:
@@ -293,12 +301,6 @@ def _elsewhere(answer: _Answer, cause: str, region: str) -> RecoveryError:
 
 
 def _denied(answer: _Answer, cause: str, what: str, endpoint: str) -> RecoveryError:
-    text = answer.message.lower()
-    # The words of AWS, MinIO and Ceph.
-    if "Delete" in answer.operation and re.search(r"object.?lock|worm|retention|legal hold", text):
-        return StateError(
-            cause, "Object Lock keeps it until its time is over; nobody may delete it before, and nothing is wrong"
-        )
     action = _ACTIONS.get(answer.operation)
     hint = (
         "These credentials may not do that: allow them %s" % action if action else "These credentials may not do that"

@@ -108,7 +108,9 @@ def _not_deleted(location: Location, errors: list[dict[str, t.Any]]) -> Recovery
     answer = {"Error": first, "ResponseMetadata": {"HTTPStatusCode": status}}
     error = as_error(ClientError(answer, "DeleteObjects"), "delete", url)
     if len(errors) > 1:
-        error.cause += "; %d others were not deleted either" % (len(errors) - 1)
+        error.cause += "; %s not deleted either" % (
+            "1 other was" if len(errors) == 2 else "%d others were" % (len(errors) - 1)
+        )
     return error
 
 
