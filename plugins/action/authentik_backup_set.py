@@ -52,7 +52,7 @@ class ActionModule(ActionBase):
             _SPEC, required_if=[("state", state, names) for state, names in _REQUIRED]
         )
         try:
-            store = open_store(options["store"], options["instance"])
+            store = open_store(options["store"], options["instance"], options["s3"])
             now = datetime.datetime.now(datetime.UTC)
             work = {
                 "open": self._open,

@@ -53,7 +53,7 @@ class ActionModule(ActionBase):
         try:
             if options["readable"] and options["backup_id"] is None:
                 raise InputError("readable is about one set", "Name it, or give latest, with backup_id")
-            store = open_store(options["store"], options["instance"])
+            store = open_store(options["store"], options["instance"], options["s3"])
             now = datetime.datetime.now(datetime.UTC)
             work = self._all if options["backup_id"] is None else self._one
             result.update(work(store, options, now), changed=False)

@@ -20,7 +20,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count, parse_duration
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _prune
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._lock import Lock
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._backend import SetsLock
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._retention import Policy, check_policy
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import STORE_SPEC, Store, open_store
 
@@ -60,7 +60,7 @@ class ActionModule(ActionBase):
 
     def _prune(self, options: dict[str, t.Any], result: dict[str, t.Any]) -> None:
         policy = policy_of(options)
-        store = open_store(options["store"], options["instance"])
+        store = open_store(options["store"], options["instance"], options["s3"])
         now = datetime.datetime.now(datetime.UTC)
         before = store.accepted()
         accepted = max(before, options["shrink_accepted"] or "")
@@ -87,7 +87,7 @@ class ActionModule(ActionBase):
         result["msg"] = "%s %s, %d kept" % (count(len(result["deleted"]), "set"), word, len(result["kept"]))
 
     @contextlib.contextmanager
-    def _lock(self, store: Store) -> t.Iterator[Lock | None]:
+    def _lock(self, store: Store) -> t.Iterator[SetsLock | None]:
         """Hold the lock where something may be changed; None where it may not, or there is nothing."""
         if self._task.check_mode or not store.exists():
             yield None
@@ -97,14 +97,14 @@ class ActionModule(ActionBase):
                 display.warning("The lock of a dead owner was taken over: %s" % lock.taken_over)
             yield lock
 
-    def _finish(self, store: Store, lock: Lock | None) -> list[str]:
+    def _finish(self, store: Store, lock: SetsLock | None) -> list[str]:
         """Remove what interrupted runs left, and return of which sets."""
         left = store.removal().left_over()
         for set_id in left if lock else []:
             store.removal().finish(set_id)
         return left
 
-    def _delete(self, store: Store, going: list[str], lock: Lock | None, deleted: list[str]) -> None:
+    def _delete(self, store: Store, going: list[str], lock: SetsLock | None, deleted: list[str]) -> None:
         """Delete the sets one by one, noting in C(deleted) which are gone; without a lock only note them."""
         for set_id in going:
             if lock:

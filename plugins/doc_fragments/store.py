@@ -15,7 +15,8 @@ options:
   store:
     description:
       - Folder on the controller that holds all backup sets. It is made, with the first set, when it does not exist.
-    type: path
+      - V(s3://BUCKET/PREFIX) for a store in a bucket, which has to exist. O(s3) says how it is reached.
+    type: str
     required: true
   instance:
     description: Name of the instance. Letters, digits, V(.), V(_) and V(-); no slash, no leading V(.).

@@ -24,8 +24,8 @@ options:
     type: dict
     suboptions:
       store:
-        description: Folder on the controller that holds all backup sets.
-        type: path
+        description: Folder on the controller that holds all backup sets, or V(s3://BUCKET/PREFIX).
+        type: str
         required: true
       instance:
         description: Name of the instance. Letters, digits, V(.), V(_) and V(-); no slash, no leading V(.).
@@ -35,6 +35,11 @@ options:
         description: Id of the set, such as V(20261122T031500Z-7f3a).
         type: str
         required: true
+      s3:
+        description:
+          - How the endpoint of a store in a bucket is reached, as the option of that name of
+            M(authentik_ops.recovery.authentik_store_info).
+        type: dict
   chunk_size:
     description:
       - Size of one chunk of the spool, as a number of bytes or with V(K), V(M) or V(G).
@@ -86,8 +91,8 @@ options:
     type: dict
     suboptions:
       store:
-        description: Folder on the controller that holds all backup sets.
-        type: path
+        description: Folder on the controller that holds all backup sets, or V(s3://BUCKET/PREFIX).
+        type: str
         required: true
       instance:
         description: Name of the instance. Letters, digits, V(.), V(_) and V(-); no slash, no leading V(.).
@@ -97,6 +102,11 @@ options:
         description: Id of the set, such as V(20261122T031500Z-7f3a), or V(latest).
         type: str
         required: true
+      s3:
+        description:
+          - How the endpoint of a store in a bucket is reached, as the option of that name of
+            M(authentik_ops.recovery.authentik_store_info).
+        type: dict
       identity_file:
         description:
           - Of an encrypted set, a file on the controller with the identity of one of its recipients, or with several.

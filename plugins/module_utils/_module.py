@@ -129,13 +129,13 @@ IMAGES_SPEC: dict[str, Any] = {
 BACKUP_SET: dict[str, Any] = {
     "type": "dict",
     "options": {
-        "store": {"type": "path", "required": True},
+        "store": {"type": "str", "required": True},
         "instance": {"type": "str", "required": True},
         "id": {"type": "str", "required": True},
     },
 }
 _STREAM: dict[str, Any] = {
-    "backup_set": BACKUP_SET,
+    "backup_set": {"type": "dict", "options": {**BACKUP_SET["options"], "s3": {"type": "dict"}}},
     "chunk_size": {"type": "str", "default": "64M"},
     "window": {"type": "int", "default": 4},
     "spool_dir": {"type": "path", "default": "/var/tmp"},
@@ -153,7 +153,7 @@ CONSUMER_SPEC: dict[str, Any] = {"src": {"type": "path"}, "manifest": {"type": "
 CONSUMER_SPEC["backup_set"] = {
     "type": "dict",
     "options": {
-        **BACKUP_SET["options"],
+        **_STREAM["backup_set"]["options"],
         "identity_file": {"type": "path"},
         "identity_command": {"type": "list", "elements": "str"},
     },

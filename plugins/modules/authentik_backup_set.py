@@ -17,6 +17,7 @@ description:
   - Unfinished sets of runs that were killed are removed when the next set is opened.
 extends_documentation_fragment:
   - authentik_ops.recovery.store
+  - authentik_ops.recovery.store_s3
 options:
   state:
     description:
@@ -146,7 +147,7 @@ path:
   returned: with O(state=open) and O(state=published)
   type: str
 free_bytes:
-  description: Bytes that may still be written in the store.
+  description: Bytes that may still be written in the store; V(none) for a bucket, of which nobody knows that.
   returned: with O(state=open)
   type: int
 recipients:

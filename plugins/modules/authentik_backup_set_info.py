@@ -16,6 +16,7 @@ description:
     Everything else in the store is returned under RV(problems) with the reason.
 extends_documentation_fragment:
   - authentik_ops.recovery.store
+  - authentik_ops.recovery.store_s3
 options:
   backup_id:
     description:

@@ -26,6 +26,7 @@ description:
     waiting.
 extends_documentation_fragment:
   - authentik_ops.recovery.store
+  - authentik_ops.recovery.store_s3
 options:
   keep_last:
     description: Keep the newest sets, so many, whenever they were made.

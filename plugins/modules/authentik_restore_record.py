@@ -53,8 +53,8 @@ options:
     type: dict
     suboptions:
       store:
-        description: Folder on the controller that holds all backup sets.
-        type: path
+        description: Folder on the controller that holds all backup sets, or V(s3://BUCKET/PREFIX).
+        type: str
         required: true
       instance:
         description: Name of the instance.

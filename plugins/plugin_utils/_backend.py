@@ -32,6 +32,27 @@ PARTIAL_SUFFIX = ".partial"
 DELETING_SUFFIX = ".deleting"
 
 
+class SetsLock(t.Protocol):
+    """One who removes sets at a time.
+
+    :ivar taken_over: the dead owner from whom it was taken; empty when there was none.
+    """
+
+    taken_over: str
+
+    def __enter__(self) -> SetsLock:
+        """Take it.
+
+        :raises StateError: when somebody else has it.
+        """
+
+    def __exit__(self, *exc: object) -> None:
+        """Give it back."""
+
+    def beat(self) -> None:
+        """Say that the owner lives."""
+
+
 class Backend(t.Protocol):
     """Where the sets of one instance lie.
 
@@ -50,6 +71,9 @@ class Backend(t.Protocol):
 
     def folder(self, name: str) -> Folder:
         """Return the folder of one of these names that is no note."""
+
+    def look(self) -> Backend:
+        """Return what answers for all that is there now, cheaper than being asked for each thing by itself."""
 
     def check_lasting(self) -> None:
         """Refuse a place that does not outlast the job."""
@@ -72,11 +96,16 @@ class Backend(t.Protocol):
         :raises StateError: when there is no such set any more.
         """
 
-    def lock(self, what: str) -> Lock:
+    def lock(self, what: str) -> SetsLock:
         """Return the lock under which sets are removed, for a C(with) statement.
 
         :param what: what is done meanwhile, for whoever finds it locked.
         """
+
+
+def directory_of(store: str) -> str:
+    """Return the folder that a store's path means; a relative one starts where ansible-playbook runs."""
+    return os.path.abspath(os.path.expanduser(os.path.expandvars(store)))
 
 
 class DirectoryBackend:
@@ -87,7 +116,7 @@ class DirectoryBackend:
     """
 
     def __init__(self, root: str, instance: str) -> None:
-        self.root = os.path.abspath(os.path.expanduser(root))
+        self.root = directory_of(root)
         self.sets = Directory(os.path.join(self.root, instance))
 
     def names(self) -> list[str]:
@@ -97,6 +126,10 @@ class DirectoryBackend:
     def folder(self, name: str) -> Directory:
         """Return the folder of that name."""
         return self.sets.child(name)
+
+    def look(self) -> DirectoryBackend:
+        """Return itself: a disk is asked cheaply enough."""
+        return self
 
     def check_lasting(self) -> None:
         """Refuse a folder that does not outlast the job."""

@@ -240,9 +240,10 @@ class Directory:
         return True
 
 
-def copy(artifact: dict[str, t.Any], origin: Folder, target: Folder) -> None:
+def copy(artifact: dict[str, t.Any], origin: Folder, target: Folder, beat: t.Callable[[], None] = lambda: None) -> None:
     """Copy an artifact as it is stored, and compare it with its record on the way.
 
+    :param beat: called with each block.
     :raises IntegrityError: when it differs; nothing of it is in the target then.
     """
     source, sink = origin.source([artifact]), target.sink()
@@ -252,6 +253,7 @@ def copy(artifact: dict[str, t.Any], origin: Folder, target: Folder) -> None:
             if not data:
                 break
             out.write(data)
+            beat()
 
 
 def _forget_cache(path: str) -> None:

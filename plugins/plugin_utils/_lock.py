@@ -31,7 +31,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial im
 LOCK_NAME = ".prune.lock"
 
 # Another machine's process cannot be looked at. It says that it lives before and after each set that it removes.
-_SILENCE_SECONDS = 3600
+SILENCE_SECONDS = 3600
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -77,9 +77,9 @@ class Lock:
                 return
             before = _read(descriptor)
             age = abs(time.time() - os.fstat(descriptor).st_mtime)
-            if held_elsewhere or (before and lives(before, age, _SILENCE_SECONDS)):
-                raise self._refusal(before, age)
-            self.taken_over = _describe(before) if before else ""
+            if held_elsewhere or (before and lives(before, age, SILENCE_SECONDS)):
+                raise refusal(os.path.dirname(self._path), before, age, "cat %s" % shlex.quote(self._path))
+            self.taken_over = describe(before) if before else ""
             _write(descriptor, self._what)
             self._descriptor, descriptor = descriptor, -1
         finally:
@@ -92,15 +92,6 @@ class Lock:
             return os.path.samestat(os.fstat(descriptor), os.stat(self._path, follow_symlinks=False))
         except FileNotFoundError:
             return False
-
-    def _refusal(self, owner: dict[str, t.Any], silent: float) -> StateError:
-        return StateError(
-            "The sets in %s are locked by %s, which was seen %s ago"
-            % (os.path.dirname(self._path), _describe(owner), format_duration(silent)),
-            "Try again when that has ended. A dead owner on this machine is noticed at once, one on another after %s"
-            % format_duration(_SILENCE_SECONDS),
-            "cat %s" % shlex.quote(self._path),
-        )
 
 
 def _take(descriptor: int) -> bool:
@@ -125,19 +116,42 @@ def _read(descriptor: int) -> dict[str, t.Any]:
 
 
 def _write(descriptor: int, what: str) -> None:
-    owner = {
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(new_owner(what)).encode("ascii"), 0)
+    os.fsync(descriptor)
+
+
+def new_owner(what: str) -> dict[str, t.Any]:
+    """Return what a lock says of this process.
+
+    :param what: what it does.
+    """
+    return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "start": process_start(os.getpid()),
         "started": format_utc(datetime.datetime.now(datetime.UTC)),
         "what": what,
     }
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(owner).encode("ascii"), 0)
-    os.fsync(descriptor)
 
 
-def _describe(owner: dict[str, t.Any]) -> str:
+def describe(owner: dict[str, t.Any]) -> str:
+    """Return an owner as an operator reads it."""
     return "%s (process %s on %s, since %s)" % tuple(
         owner.get(name, "unknown") for name in ("what", "pid", "host", "started")
+    )
+
+
+def refusal(place: str, owner: dict[str, t.Any], silent: float, command: str) -> StateError:
+    """Return the error for who finds a lock held.
+
+    :param place: what is locked.
+    :param silent: seconds since the owner was seen.
+    :param command: shows the lock.
+    """
+    return StateError(
+        "The sets in %s are locked by %s, which was seen %s ago" % (place, describe(owner), format_duration(silent)),
+        "Try again when that has ended. A dead owner on this machine is noticed at once, one on another after %s"
+        % format_duration(SILENCE_SECONDS),
+        command,
     )

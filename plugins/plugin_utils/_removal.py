@@ -9,8 +9,7 @@
 from __future__ import annotations
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import check_id, is_id
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._backend import DELETING_SUFFIX, Backend
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._lock import Lock
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._backend import DELETING_SUFFIX, Backend, SetsLock
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import Notes, note_of
 
 
@@ -25,7 +24,7 @@ class SetRemoval:
         self._backend = backend
         self._notes = notes
 
-    def lock(self, what: str) -> Lock:
+    def lock(self, what: str) -> SetsLock:
         """Return the lock under which sets are removed, for a C(with) statement.
 
         :param what: what is done meanwhile, for whoever finds it locked.

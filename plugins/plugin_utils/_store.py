@@ -19,6 +19,8 @@ import shlex
 import time
 import typing as t
 
+from ansible.utils.display import Display
+
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     InputError,
@@ -39,6 +41,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._backend im
     Backend,
     DirectoryBackend,
 )
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._backend_s3 import S3Backend
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._encrypted import DecryptingSource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import (
     LEVELS,
@@ -49,6 +52,12 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes impo
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PartialSet
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._removal import SetRemoval
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client import (
+    S3_SPEC,
+    Location,
+    is_location,
+    make_client,
+)
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import (
     BEING_WRITTEN,
     HALF_REMOVED,
@@ -64,23 +73,30 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stored imp
     read_back,
 )
 
+display = Display()
+
 #: The options by which a task names the sets of an instance.
 STORE_SPEC: dict[str, t.Any] = {
-    "store": {"type": "path", "required": True},
+    "store": {"type": "str", "required": True},
     "instance": {"type": "str", "required": True},
+    **S3_SPEC,
 }
 
 
-def open_store(store: str, instance: str) -> Store:
+def open_store(store: str, instance: str, s3: t.Mapping[str, t.Any] | None = None) -> Store:
     """Return the store that a task names.
 
-    :param store: a folder on the controller.
+    :param store: a folder on the controller, or C(s3://bucket/prefix).
     :param instance: name of the instance.
-    :raises InputError: when one of the two cannot be meant.
+    :param s3: how the endpoint is reached, see :data:`_s3_client.S3_SPEC`; only for a store in a bucket.
+    :raises InputError: when one of them cannot be meant.
     """
     if not store.strip():
-        raise InputError("The store has an empty path", "Name its folder on the controller with authentik_store")
-    return Store(DirectoryBackend(store, check_instance_name(instance)), instance)
+        raise InputError("The store has an empty path", "Name it with authentik_store: a folder, or s3://BUCKET/PREFIX")
+    name = check_instance_name(instance)
+    if is_location(store):
+        return Store(S3Backend(make_client(s3, display.display), Location.parse(store), name), instance)
+    return Store(DirectoryBackend(store, name), instance)
 
 
 class Store:
@@ -120,7 +136,7 @@ class Store:
 
     def propose(self, now: datetime.datetime, entropy: bytes) -> str:
         """Return an id for a new set: it sorts after all that are there, even when the clock went back."""
-        ids = {name[: len("20260101T000000Z-0000")] for name in self._names()}
+        ids = {name[: len("20260101T000000Z-0000")] for name in _shown(self.backend)}
         return new_id(now, entropy, after=max(filter(is_id, ids), default=""))
 
     def partial(self, set_id: str) -> PartialSet:
@@ -148,7 +164,7 @@ class Store:
     def clear_dead(self) -> list[str]:
         """Remove unfinished sets that no living run writes and return their names."""
         removed = []
-        for name in self._names():
+        for name in _shown(self.backend):
             if re.fullmatch(ID_PATTERN + re.escape(PARTIAL_SUFFIX), name):
                 partial = self._partial(name[: -len(PARTIAL_SUFFIX)])
                 if not partial.alive():
@@ -163,7 +179,8 @@ class Store:
         """
         sets: list[BackupSet] = []
         problems: list[Problem] = []
-        for name in sorted(self._names(), reverse=True):
+        seen = self.backend.look()
+        for name in sorted(_shown(seen), reverse=True):
             if note_of(name):
                 continue
             if re.fullmatch(ID_PATTERN + re.escape(PARTIAL_SUFFIX), name):
@@ -175,7 +192,7 @@ class Store:
                 problems.append(Problem(name, HALF_REMOVED, unfinished=True))
                 continue
             try:
-                sets.append(self._load(name, recheck))
+                sets.append(self._load(name, recheck, seen))
             except RecoveryError as exc:
                 problems.append(Problem(name, exc.cause))
         return sets, problems
@@ -281,6 +298,21 @@ class Store:
         seal = partial.seal(text) if listed and partial.recipients else b""
         sums = _manifest.sums_text(text, manifest["artifacts"], seal)
         partial.folder.write(_manifest.SUMS_NAME, sums, 0o400)
+        return self._make_visible(partial, text, now, begin)
+
+    def adopt(self, partial: PartialSet, text: bytes, now: datetime.datetime) -> BackupSet:
+        """Make a set visible that was made elsewhere, once what arrived of it is what its manifest says.
+
+        :param text: its manifest.
+        :raises RecoveryError: when it is not; nothing is visible then.
+        """
+        begin = time.monotonic()
+        manifest = _manifest.load(text)
+        check_sums(partial.folder, manifest, text)
+        read_back(partial.folder, manifest["artifacts"])
+        return self._make_visible(partial, text, now, begin)
+
+    def _make_visible(self, partial: PartialSet, text: bytes, now: datetime.datetime, begin: float) -> BackupSet:
         partial.drop_working_files()
         self.backend.commit(partial.set_id, text)
         backup_set = self._load(partial.set_id)
@@ -321,9 +353,6 @@ class Store:
         artifacts, seconds = len(backup_set.manifest["artifacts"]), round(time.monotonic() - begin, 3)
         return dict(record, artifacts=artifacts, bytes=backup_set.size, seconds=seconds)
 
-    def _names(self) -> list[str]:
-        return [name for name in self.backend.names() if not name.startswith(".")]
-
     def _partial(self, set_id: str) -> PartialSet:
         return PartialSet(self.backend.folder(set_id + PARTIAL_SUFFIX), set_id)
 
@@ -339,8 +368,8 @@ class Store:
             text += "; not usable: %s" % ", ".join("%s (%s)" % (one.name, one.reason) for one in problems[:5])
         return text
 
-    def _load(self, name: str, recheck: bool = False) -> BackupSet:
-        folder = self.backend.folder(name)
+    def _load(self, name: str, recheck: bool = False, seen: Backend | None = None) -> BackupSet:
+        folder, notes = (seen or self.backend).folder(name), Notes(seen.sets) if seen else self._notes
         if not re.fullmatch(ID_PATTERN, name) or not folder.exists():
             raise StateError("%s is not a backup set" % self.backend.sets.at(name))
         manifest, text = load_manifest(folder)
@@ -353,8 +382,13 @@ class Store:
         check_sums(folder, manifest, text)
         check_stored_sizes(folder, manifest["artifacts"])
         sha256 = hashlib.sha256(text).hexdigest()
-        checks = self._notes.checks(name, sha256)
+        checks = notes.checks(name, sha256)
         failed = failure_of(checks)
         if failed and not recheck:
             raise IntegrityError("Its last verification failed: %s" % failed.get("error"))
-        return BackupSet(folder, manifest, sha256, checks, self._notes.pin(name))
+        return BackupSet(self.backend.folder(name), manifest, sha256, checks, notes.pin(name))
+
+
+def _shown(backend: Backend) -> list[str]:
+    """Return the names of sets, notes and what is unfinished; hidden ones are a backend's own."""
+    return [name for name in backend.names() if not name.startswith(".")]

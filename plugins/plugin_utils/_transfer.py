@@ -70,17 +70,16 @@ def target(backup_set: t.Any, decrypts: bool) -> Target:
     :raises InputError: when it is not complete, or could climb out of the store.
     """
     required = {"store", "instance", "id"}
-    optional = {"identity_file", "identity_command"} if decrypts else set()
+    optional = {"s3"} | ({"identity_file", "identity_command"} if decrypts else set())
     if not isinstance(backup_set, dict) or not required <= set(backup_set) <= required | optional:
         raise InputError(
-            "backup_set has to hold store, instance and id, and nothing else"
-            + (" but identity_file and identity_command" if decrypts else ""),
+            "backup_set has to hold store, instance and id, and nothing else but %s" % ", ".join(sorted(optional)),
             "It holds: %s"
             % (", ".join(sorted(map(str, backup_set))) if isinstance(backup_set, dict) else type(backup_set).__name__),
         )
     set_id = str(backup_set["id"])
     return Target(
-        open_store(str(backup_set["store"]), str(backup_set["instance"])),
+        open_store(str(backup_set["store"]), str(backup_set["instance"]), backup_set.get("s3")),
         set_id if set_id == LATEST else check_id(set_id),
         IdentitySource(backup_set.get("identity_file"), _command(backup_set.get("identity_command"))),
     )

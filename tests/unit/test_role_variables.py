@@ -28,7 +28,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._module imp
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECK = "authentik_ops.recovery.authentik_variables"
-ROLES = ("authentik", "backup", "cleanup", "list", "prune", "restore", "rollback", "verify")
+ROLES = ("authentik", "backup", "cleanup", "copy", "list", "prune", "restore", "rollback", "verify")
 
 
 def documented(role: str) -> dict[str, Any]:
@@ -416,9 +416,8 @@ def test_configuration_does_not_move_between_deployments_unasked(
 
 
 def test_list_shows_one_instance_when_told_to() -> None:
-    folders = {"files": [{"path": "/srv/store/" + name} for name in ("b", "a", "lost+found")]}
     for given, expected in (({}, ["a", "b"]), ({"authentik_instance": "b"}, ["b"])):
-        templar = engine("list", list_folders=folders, **given)
+        templar = engine("list", list_store={"instances": ["a", "b"]}, **given)
         if not given:
             # This role does not depend on the one that gives the variable a default.
             templar.available_variables.pop("authentik_instance")

@@ -17,11 +17,13 @@ import yaml
 
 from ansible_collections.authentik_ops.recovery.plugins.action import (
     authentik_backup_set,
+    authentik_backup_set_copy,
     authentik_backup_set_info,
     authentik_prune,
+    authentik_store_info,
     authentik_variables,
 )
-from ansible_collections.authentik_ops.recovery.plugins.doc_fragments import store
+from ansible_collections.authentik_ops.recovery.plugins.doc_fragments import store, store_s3
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._facts import instance_facts
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import open_store
@@ -201,17 +203,38 @@ def test_options_that_make_no_sense_are_named(tmp_path: Path, plugin: Any, optio
 
 
 @pytest.mark.parametrize(
-    "plugin", [authentik_backup_set, authentik_backup_set_info, authentik_prune, authentik_variables]
+    "plugin",
+    [
+        authentik_backup_set,
+        authentik_backup_set_copy,
+        authentik_backup_set_info,
+        authentik_prune,
+        authentik_store_info,
+        authentik_variables,
+    ],
 )
 def test_the_action_takes_what_the_module_documents(plugin: Any) -> None:
     module = importlib.import_module(plugin.__name__.replace(".action.", ".modules."))
     documented = yaml.safe_load(module.DOCUMENTATION)
     options = documented["options"]
-    if "authentik_ops.recovery.store" in documented.get("extends_documentation_fragment", []):
-        options = {**yaml.safe_load(store.ModuleDocFragment.DOCUMENTATION)["options"], **options}
-    assert {
-        name: {key: value for key, value in option.items() if key != "description"} for name, option in options.items()
-    } == plugin._SPEC
+    for name in documented.get("extends_documentation_fragment", []):
+        fragment = FRAGMENTS[name]
+        options = {**yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)["options"], **options}
+    assert as_specs(options) == as_specs(plugin._SPEC)
+
+
+# What documentation cannot say, or says in words.
+UNSAID = ("description", "no_log", "apply_defaults", "required_together", "required_by")
+FRAGMENTS = {"authentik_ops.recovery.store": store, "authentik_ops.recovery.store_s3": store_s3}
+
+
+def as_specs(options: dict[str, Any]) -> dict[str, Any]:
+    found = {}
+    for name, option in options.items():
+        said = {key: value for key, value in option.items() if key not in UNSAID}
+        below = said.pop("suboptions", None) or said.pop("options", None)
+        found[name] = {**said, "below": as_specs(below)} if below else said
+    return found
 
 
 @pytest.mark.parametrize(
