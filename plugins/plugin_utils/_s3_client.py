@@ -21,6 +21,8 @@ import sys
 import typing as t
 import urllib.parse
 
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import parse_size
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_errors import as_error
@@ -98,11 +100,15 @@ def options_of(given: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
     :raises InputError: naming the one that cannot be used.
     """
     spec = S3_SPEC["s3"]["options"]
-    options = {name: one.get("default") for name, one in spec.items()}
-    options.update({name: value for name, value in (given or {}).items() if value is not None and value != ""})
-    unknown = sorted(set(options) - set(spec))
+    set_ones = {name: value for name, value in (given or {}).items() if value is not None and value != ""}
+    unknown = sorted(set(set_ones) - set(spec))
     if unknown:
         raise InputError("The option s3 has no %s" % ", ".join(unknown), "It has: %s" % ", ".join(sorted(spec)))
+    # Nobody else has looked at what stands within backup_set.
+    checked = ArgumentSpecValidator(spec).validate(set_ones)
+    if checked.error_messages:
+        raise InputError("The option s3 cannot be used: %s" % "; ".join(checked.error_messages))
+    options: dict[str, t.Any] = checked.validated_parameters
     for name in ("connect_timeout", "read_timeout", "parallel"):
         _within(options, name, 1, 64 if name == "parallel" else 3600)
     _within(options, "retry_seconds", 0, 3600)
