@@ -6,7 +6,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-damage test-faults test-system lint bench clean
+.PHONY: help venv demo test test-damage test-engine test-faults test-system lint bench clean
 
 # The newest Python that both supported releases of ansible-core run on, else the machine's own.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -23,6 +23,8 @@ CHECKS ?=
 MEASURES ?=
 PYTEST_ARGS ?=
 SEED ?=
+STEPS ?=
+STORE ?=
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -37,6 +39,9 @@ test: venv ## the tests that need neither root nor Docker; TESTS=path to choose,
 
 test-damage: venv ## 1,000 flipped bytes and 200 cut files of a set, each to be refused; SEED=N repeats a run
 	@SEED=$(SEED) $(BIN)/python -m tests.damage
+
+test-engine: venv ## random actions on a store, judged after each one; STEPS=2000, SEED=n repeats a run, STORE=folder
+	@STEPS=$(STEPS) SEED=$(SEED) STORE=$(STORE) $(BIN)/python -m tests.engine
 
 test-faults: venv ## runs are killed, cut off and starved everywhere; SEED=n, POINTS=n (0: all), POINT=run:step:fault, LANES=n
 	@$(BIN)/python -m tests.faults.harness

@@ -15,6 +15,7 @@ import hashlib
 import os
 import stat
 import tempfile
+import time
 import typing as t
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
@@ -143,7 +144,7 @@ class AtomicFile:
         folder, name = os.path.split(os.path.abspath(self.path))
         try:
             prefix = ".%s." % name[:100]
-            _remove_abandoned(folder, prefix)
+            remove_abandoned(folder, prefix)
             self._descriptor, self._temporary = tempfile.mkstemp(prefix=prefix, suffix=_SUFFIX, dir=folder)
         except OSError as exc:
             raise as_error("write", self.path, exc) from exc
@@ -205,8 +206,12 @@ class AtomicFile:
             self.discard()
 
 
-def _remove_abandoned(folder: str, prefix: str) -> None:
-    """Remove temporary files of writers that were killed: a living one holds a lock on its file."""
+def remove_abandoned(folder: str, prefix: str = ".", silence: float = 0) -> None:
+    """Remove temporary files of writers that were killed: a living one holds a lock on its file.
+
+    :param prefix: how their names begin.
+    :param silence: seconds since the last change; a writer that has just begun has no lock yet.
+    """
     for name in os.listdir(folder):
         if not (name.startswith(prefix) and name.endswith(_SUFFIX)):
             continue
@@ -215,7 +220,8 @@ def _remove_abandoned(folder: str, prefix: str) -> None:
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(path)
+                if abs(time.time() - os.fstat(descriptor).st_mtime) >= silence:
+                    os.unlink(path)
             finally:
                 os.close(descriptor)
 

@@ -22,6 +22,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._files impo
     free_bytes,
     fsync_directory,
     make_private_directories,
+    remove_abandoned,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import MANIFEST_NAME
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._ephemeral import check_lasting
@@ -30,6 +31,9 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._lock impor
 
 PARTIAL_SUFFIX = ".partial"
 DELETING_SUFFIX = ".deleting"
+
+# No note takes that long to write.
+_SILENCE_SECONDS = 60
 
 
 class SetsLock(t.Protocol):
@@ -152,8 +156,9 @@ class DirectoryBackend:
             )
 
     def make(self) -> None:
-        """Make the folder of the instance."""
+        """Make the folder of the instance, and clear it of half notes that killed runs left."""
         make_private_directories(self.sets.location)
+        remove_abandoned(self.sets.location, silence=_SILENCE_SECONDS)
 
     def free(self) -> int:
         """Return the bytes that may still be written."""

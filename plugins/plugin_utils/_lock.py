@@ -80,7 +80,12 @@ class Lock:
             if held_elsewhere or (before and lives(before, age, SILENCE_SECONDS)):
                 raise refusal(os.path.dirname(self._path), before, age, "cat %s" % shlex.quote(self._path))
             self.taken_over = describe(before) if before else ""
-            _write(descriptor, self._what)
+            try:
+                _write(descriptor, self._what)
+            except BaseException:
+                # It would name an owner that holds nothing.
+                os.unlink(self._path)
+                raise
             self._descriptor, descriptor = descriptor, -1
         finally:
             if descriptor >= 0:

@@ -153,14 +153,14 @@ def _reasons_beside(
     reasons = ["pinned: %s" % one.pinned] if one.pinned else []
     if one.started > now:
         reasons.append("of the future: a clock was wrong when it was made, or is now")
+    elif not one.verified:
+        reasons.append("not verified, so that nobody knows whether it could be done without")
     elif one.restore_id:
-        newest = next(other.set_id for other in ordered if other.restore_id)
+        newest = next(other.set_id for other in ordered if other.restore_id and other.verified)
         if one.set_id == newest:
             reasons.append("the newest safety set")
         elif now - one.started <= datetime.timedelta(days=policy.safety_days):
             reasons.append("a safety set, not %s old" % count(policy.safety_days, "day"))
-    elif not one.verified:
-        reasons.append("not verified, so that nobody knows whether it could be done without")
     return reasons
 
 

@@ -1,0 +1,317 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is played: each action is chosen, says what it may do to the store, and can then be run, killed or paused."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import random
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from tests.engine import retention
+from tests.engine.model import FAILED, LEVELS, PASSED, UNPROVED, Backup, Expected, Known
+from tests.engine.oracle import World
+
+_DIRECTORIES = {"media": "static/media.tar.gz", "certs": "static/certs.tar.gz"}
+# So many sets make every rule work, and a step cheap.
+_FEW = 8
+_RULES = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+
+
+class Action(NamedTuple):
+    """One that was chosen.
+
+    :ivar told: what it is, in a line of the history.
+    :ivar expect: what it may do, as the world is when it begins.
+    :ivar run: does it; nothing in a process that plays itself.
+    :ivar opens: it clears what dead runs left unfinished.
+    :ivar prunes: it clears what prunes left.
+    """
+
+    name: str
+    told: str
+    expect: Callable[[], Expected]
+    run: Callable[[], dict[str, Any]]
+    opens: bool = False
+    prunes: bool = False
+
+
+def backup(world: World, rng: random.Random) -> Action:
+    """Save the instance, or some of its components, as a set or a safety set."""
+    _live_on(world, rng)
+    made = _content(world, rng)
+    made.encrypted = rng.random() < 0.3
+    made.fails = rng.random() < 0.1
+    if rng.random() < 0.1:
+        made.restore_id = "20200101T000000Z-%04x" % rng.randrange(1 << 16)
+    entropy = rng.randrange(1 << 30)
+
+    def run() -> dict[str, Any]:
+        world.product.entropy = random.Random(entropy)
+        return world.product.backup(made)
+
+    words = [*made.artifacts, *(word for word in ("encrypted", "restore_id", "fails") if getattr(made, word))]
+    return Action(
+        "backup", "backup of %s" % ", ".join(words), lambda: Expected(coming=made, refused=made.fails), run, opens=True
+    )
+
+
+def prune(world: World, rng: random.Random) -> Action:
+    """Prune by a random policy, as the role does, or only some of what goes."""
+    options: dict[str, Any] = {}
+    for rule in rng.sample(_RULES, rng.randint(1, 2)):
+        options["keep_" + rule] = rng.randint(1, 3)
+    if rng.random() < 0.3:
+        options["keep_within"] = "%dh" % rng.choice([1, 12, 48, 400])
+    options["minimum_verified"] = rng.choice([1, 2, 2, 3])
+    options["safety_days"] = rng.choice([0, 2, 30])
+    options["shrink_limit"] = rng.choice([0.0, 0.5, 0.5, 0.9])
+    listed = sorted(one.set_id for one in world.listed())
+    if listed and rng.random() < 0.5:
+        options["shrink_accepted"] = listed[-1]
+    share, check = rng.choice([1.0, 1.0, 0.5]), rng.random() < 0.1
+    chosen = [one for one in sorted(world.known) if rng.random() < share]
+    if share < 1:
+        options["only"] = chosen
+
+    def expect() -> Expected:
+        expected = _pruned(world, options, check)
+        return Expected(refused=expected.refused) if check else expected
+
+    told = ", ".join("%s=%s" % pair for pair in sorted(options.items()))
+    run: Callable[[], dict[str, Any]] = lambda: world.product.prune(check, **options)  # noqa: E731
+    return Action("prune", "%s: %s" % ("plan" if check else "prune", told), expect, run, prunes=not check)
+
+
+def verify(world: World, rng: random.Random) -> Action | None:
+    """Verify a set at one level, with or without the identity."""
+    one = _some(world, rng)
+    if one is None:
+        return None
+    level, identity = rng.choice(LEVELS), rng.random() < 0.7
+    run: Callable[[], dict[str, Any]] = lambda: world.product.verify(one.set_id, level, identity)  # noqa: E731
+    told = "verify %s of %s%s" % (level, one.set_id, "" if identity else " without an identity")
+    return Action("verify", told, lambda: _verified(world, one.set_id, level, identity), run)
+
+
+def pin(world: World, rng: random.Random) -> Action | None:
+    """Pin a set, or take its pin away."""
+    one = _some(world, rng)
+    if one is None:
+        return None
+    reason = "" if one.pinned and rng.random() < 0.8 else "reason %d" % rng.randrange(100)
+
+    def expect() -> Expected:
+        there = one.set_id in world.known and world.complete(world.known[one.set_id])
+        return Expected(pins={one.set_id: reason}) if there else Expected(refused=True)
+
+    run: Callable[[], dict[str, Any]] = lambda: world.product.pin(one.set_id, reason)  # noqa: E731
+    return Action("pin", "%s %s" % ("pin" if reason else "unpin", one.set_id), expect, run)
+
+
+def look(world: World, rng: random.Random) -> Action:
+    """List, and read the newest set: that is what is judged after every step anyway."""
+
+    def run() -> dict[str, Any]:
+        listing = world.product.listed()
+        for set_id in sorted(listing.sets)[-1:]:
+            if world.whole(world.known[set_id]):
+                world.product.content(set_id)
+        return {}
+
+    return Action("look", "list and read", Expected, run)
+
+
+def _pruned(world: World, options: dict[str, Any], check: bool) -> Expected:
+    listed = world.listed()
+    before = world.accepted
+    accepted = max(before, options.get("shrink_accepted", ""))
+    there = {one.set_id for one in world.known.values() if world.complete(one)}
+    if accepted != before and accepted not in there:
+        return Expected(refused=True)
+    if (world.locked and not check) or world.alive or _obstacles(world, listed):
+        return Expected(refused=True)
+    if retention.losses(listed, options["shrink_limit"], accepted, world.now):
+        return Expected(refused=True)
+    going = retention.going(listed, options, world.now)
+    going = [one for one in going if one in options.get("only", going)]
+    return Expected(going=going, accepted=accepted if accepted != before else "")
+
+
+def _obstacles(world: World, listed: list[Known]) -> list[str]:
+    """Return what is newer than every usable backup, and that one where it is not proved."""
+    backups = sorted((one for one in listed if not one.backup.restore_id), key=lambda one: one.set_id)
+    newest = backups[-1].set_id if backups else ""
+    damaged = set(world.known) - {one.set_id for one in listed}
+    dead = {name for name in world.disk.names() if name.endswith(".partial") and not name.startswith(".")}
+    found = [name for name in damaged | (dead - world.alive) if name > newest]
+    return found + [one.set_id for one in backups[-1:] if not one.checks.verified]
+
+
+def _verified(world: World, set_id: str, level: str, identity: bool) -> Expected:
+    one = world.known.get(set_id)
+    # Where nothing can be said of the set's own manifest, nothing is recorded.
+    if one is None or not world.complete(one):
+        return Expected(refused=True)
+    if one.backup.encrypted and level == "decode" and not identity:
+        outcome = UNPROVED
+    else:
+        outcome = PASSED if world.whole(one) else FAILED
+    return Expected(checks={set_id: one.checks.after(level, outcome)}, refused=outcome != PASSED)
+
+
+def _some(world: World, rng: random.Random) -> Known | None:
+    return world.known[rng.choice(sorted(world.known))] if world.known else None
+
+
+def _live_on(world: World, rng: random.Random) -> None:
+    """Let the instance change between two backups; sometimes it loses much."""
+    live = world.live
+    if not live:
+        live.update(users=40, groups=20, session=30, media=30, certs=12, redis=10, config=1)
+    for name in ("users", "groups", "media", "certs"):
+        if name in _DIRECTORIES and rng.random() < 0.6:
+            continue
+        live[name] = max(0, live[name] + rng.randint(-1, 4))
+        live["version " + name] = rng.randrange(1 << 30)
+        if rng.random() < 0.015:
+            live[name] //= 3
+        elif live[name] < 15 and rng.random() < 0.5:
+            live[name] += 20
+    live["session"] = rng.randrange(200)
+
+
+def _content(world: World, rng: random.Random) -> Backup:
+    """Return what a backup of the instance, as it is now, saves."""
+    live = world.live
+    made = Backup({}, {}, {}, {}, started=world.now)
+    tables = {name: live[name] for name in ("users", "groups", "session")}
+    made.artifacts["postgresql"] = {
+        path: rng.randbytes(rng.randint(20, 3000)) + b"\n"
+        for path in ("postgresql/authentik.dump", "postgresql/globals.sql.gz")
+    }
+    made.fingerprints["postgresql"] = {
+        "tables": {"public.authentik_%s" % name: {"rows": rows} for name, rows in tables.items()}
+    }
+    made.counts["postgresql"] = {**tables, "all": live["users"] + live["groups"]}
+    if rng.random() < 0.25:
+        return made
+    for component, path in _DIRECTORIES.items():
+        version = "%s %s %s" % (component, live[component], live.get("version " + component))
+        made.digests[component] = hashlib.sha256(version.encode()).hexdigest()
+        made.artifacts[component] = {path: random.Random(version).randbytes(200 + 10 * live[component]) + b"\n"}
+        files = live[component]
+        made.fingerprints[component] = {"digest": made.digests[component], "files": files, "bytes": files * 100}
+        made.counts[component] = {"files": files}
+    if rng.random() < 0.3:
+        made.artifacts["redis"] = {"redis/dump.rdb": rng.randbytes(rng.randint(10, 500)) + b"\n"}
+        made.fingerprints["redis"], made.counts["redis"] = {}, {}
+    return made
+
+
+# What happens to the store and to the clock by other hands: it is done at once, and never killed.
+
+
+def damage(world: World, rng: random.Random) -> str:
+    """Flip a byte of a file, cut it off, remove it; a note too."""
+    one = _some(world, rng)
+    if one is None:
+        return "nothing to damage"
+    if rng.random() < 0.15:
+        note = one.set_id + ".verified.json"
+        if rng.random() < 0.5:
+            world.disk.write(note, b"{")
+        else:
+            world.disk.remove(note)
+        one.checks = type(one.checks)()
+        return "spoil what is recorded of %s" % one.set_id
+    name = rng.choice(sorted(one.stored))
+    data = bytearray(one.stored[name])
+    path, kind = "%s/%s" % (one.set_id, name), rng.choice(["flip", "flip", "cut", "remove"])
+    if kind == "remove":
+        world.disk.remove(path)
+        one.touched.add(name)
+        return "remove %s" % path
+    if kind == "cut":
+        data = data[: rng.randrange(len(data))]
+    else:
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    for same in world.disk.write(path, bytes(data), in_place=rng.random() < 0.5):
+        set_id, _slash, below = same.partition("/")
+        world.known[set_id].touched.add(below)
+    return "%s %s" % (kind, path)
+
+
+def repair(world: World, rng: random.Random) -> str:
+    """Put a damaged file back."""
+    damaged = [one for one in world.known.values() if one.touched]
+    if not damaged:
+        return "nothing to repair"
+    one = rng.choice(damaged)
+    name = rng.choice(sorted(one.touched))
+    world.disk.write("%s/%s" % (one.set_id, name), one.stored[name])
+    one.touched.discard(name)
+    return "repair %s/%s" % (one.set_id, name)
+
+
+def clock(world: World, rng: random.Random) -> str:
+    """Let the clock jump."""
+    hours = rng.choice([-400, -30, -2, 5, 30, 400, 900])
+    world.product.now += datetime.timedelta(hours=hours)
+    return "the clock jumps by %d h" % hours
+
+
+def foreign(world: World, rng: random.Random) -> str:
+    """Another machine's unfinished set or lock comes, or falls silent."""
+    if world.alive or world.locked:
+        world.disk.forget_foreign(world.alive, rng.random() < 0.5)
+        world.alive.clear()
+        world.locked = False
+        return "the other machine is silent for long"
+    lives = rng.random() < 0.5
+    if rng.random() < 0.5:
+        world.disk.foreign_lock(600 if lives else 7200)
+        world.locked = lives
+        return "another machine's lock, %s" % ("alive" if lives else "dead")
+    newest = max([*world.known, world.now.strftime("%Y%m%dT%H%M%SZ-0000")])
+    later = retention.id_time(newest) + datetime.timedelta(seconds=1)
+    name = world.disk.foreign_partial(
+        "%s-%04x" % (later.strftime("%Y%m%dT%H%M%SZ"), rng.randrange(1 << 16)), 3600 if lives else 25 * 3600
+    )
+    if lives:
+        world.alive.add(name)
+    return "%s of another machine, %s" % (name, "alive" if lives else "dead")
+
+
+def by_hand(world: World, rng: random.Random) -> str:
+    """Somebody removes sets by hand: those first that no prune would ever remove."""
+    removed: list[str] = []
+    while len(world.known) > _FEW or (len(world.known) > 5 and not removed):
+        known = world.known.values()
+        stuck = [one.set_id for one in known if not one.checks.verified or one.pinned or one.touched]
+        removed.append(min(stuck or world.known))
+        world.disk.remove(removed[-1])
+        del world.known[removed[-1]]
+    return "removed by hand: %s" % (", ".join(removed) or "nothing")
+
+
+#: What can be killed, paused, and starved of space, with its weight.
+ACTIONS: list[tuple[Callable[[World, random.Random], Action | None], int]] = [
+    (backup, 34),
+    (prune, 22),
+    (verify, 14),
+    (pin, 5),
+    (look, 2),
+]
+#: What happens by itself.
+EVENTS: list[tuple[Callable[[World, random.Random], str], int]] = [
+    (damage, 8),
+    (repair, 5),
+    (clock, 3),
+    (foreign, 3),
+    (by_hand, 6),
+]
