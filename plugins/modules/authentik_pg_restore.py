@@ -340,6 +340,14 @@ left:
   type: list
   elements: str
   sample: []
+kept:
+  description:
+    - Databases with what this restore had brought that are there in the end, or in check mode would be.
+    - Also those that an earlier O(step=undo) put aside, which was killed before it could say so.
+  returned: O(step=undo)
+  type: list
+  elements: str
+  sample: ["authentik_undone_20261124t120000z_0a1b"]
 present:
   description: The databases to be replaced that exist on the server.
   returned: O(step=check) and check mode

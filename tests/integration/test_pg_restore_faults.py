@@ -191,13 +191,16 @@ def test_undo_after_each_step_and_twice(filled: Database, tmp_path: Path) -> Non
     steps(filled, folder, "swap")
     assert steps(filled, folder, "swap")["changed"] is False
     filled.psql("DELETE FROM authentik_events_notification")
+    assert restore(filled, "undo", folder, check=True)["kept"] == [UNDONE]
     undone = steps(filled, None, "undo")  # type: ignore[arg-type]
-    assert (undone["changed"], undone["left"]) == (True, [])
+    assert (undone["changed"], undone["left"], undone["kept"]) == (True, [], [UNDONE])
     again = steps(filled, folder, "undo")
     assert (again["changed"], again["left"]) == (False, []), "it was put back before"
+    assert again["kept"] == [UNDONE], "the first one may have been killed before it could say so"
     assert server.databases() == ["authentik", UNDONE], "what was written after the restore is kept"
     assert oracle.differences(picture, oracle.take(server, "authentik")) == []
-    assert steps(filled, folder, "undo", keep_undone=False)["dropped"] == [UNDONE]
+    cleared = steps(filled, folder, "undo", keep_undone=False)
+    assert (cleared["dropped"], cleared["kept"]) == ([UNDONE], [])
     assert server.databases() == ["authentik"]
 
 

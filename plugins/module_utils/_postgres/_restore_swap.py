@@ -32,6 +32,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_names import (
     Names,
+    find_copies,
     free_name,
     names_for,
     plan_undo,
@@ -133,6 +134,7 @@ def plan_of_undo(request: Request, targets: Sequence[str], keep_undone: bool) ->
         "dropped": drop,
         "renamed": [list(pair) for pair in renames],
         "left": _left(request, targets, databases),
+        "kept": _kept(request, targets, databases, drop, renames),
     }
 
 
@@ -140,7 +142,7 @@ def undo(request: Request, targets: Sequence[str], keep_undone: bool) -> dict[st
     """Go back to the state before the restore, from whichever step it reached; again and again does no harm.
 
     :param keep_undone: what was live after the swap stays as ``<db>_undone_<id>``, else it is dropped.
-    :returns: ``changed``, ``dropped``, ``renamed``, ``left``, ``cut_over_seconds`` and ``warnings``.
+    :returns: ``changed``, ``dropped``, ``renamed``, ``left``, ``kept``, ``cut_over_seconds`` and ``warnings``.
     :raises StateError: as :func:`swap` does.
     """
     with open_admin(request.settings, request.admin, [request.app_role], request.bin_dir) as admin:
@@ -157,6 +159,7 @@ def undo(request: Request, targets: Sequence[str], keep_undone: bool) -> dict[st
         "dropped": drop,
         "renamed": [list(pair) for pair in renames],
         "left": _left(request, targets, databases),
+        "kept": _kept(request, targets, databases, drop, renames),
         **done,
     }
 
@@ -168,6 +171,23 @@ def _left(request: Request, targets: Sequence[str], databases: dict[str, Any]) -
         for names in _all_names(request, targets)
         if names.live in databases and not databases.keys() & {names.load, names.new, names.before, names.undone}
     ]
+
+
+def _kept(
+    request: Request,
+    targets: Sequence[str],
+    databases: dict[str, Any],
+    drop: Sequence[str],
+    renames: Sequence[tuple[str, str]],
+) -> list[str]:
+    """Return what is there in the end of what this restore had brought; also what an undo that was killed put aside."""
+    there = {*databases, *[new for _old, new in renames]} - set(drop)
+    return sorted(
+        name
+        for target in targets
+        for name, kind, restore_id in find_copies(target, there)
+        if kind == "undone" and restore_id == request.restore_id
+    )
 
 
 def _undo_steps(
