@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -74,12 +75,10 @@ def take(server: ServerLike, database: str, tools: Path | None = None) -> Pictur
     environment = dict(os.environ, **server.environment())
     plain = _run([str(programs / "pg_dump"), "--no-sync", "-d", database], environment)
     schema, copied = split(plain)
-    names = _psql(programs, environment, database, RELATIONS)
-    relations = {
-        name: sorted(_psql(programs, environment, database, "COPY (SELECT * FROM %s) TO STDOUT" % name))
-        for name in names
-    }
-    return Picture(schema, copied, relations, _psql(programs, environment, database, PROPERTIES))
+    (names,) = _psql(programs, environment, database, RELATIONS)
+    rows = _psql(programs, environment, database, *["COPY (SELECT * FROM %s) TO STDOUT" % name for name in names])
+    (properties,) = _psql(programs, environment, database, PROPERTIES)
+    return Picture(schema, copied, dict(zip(names, map(sorted, rows), strict=True)), properties)
 
 
 def split(plain: str) -> tuple[list[str], dict[str, list[str]]]:
@@ -129,9 +128,14 @@ def _compare_lines(what: str, left: list[str], right: list[str]) -> list[str]:
     ]
 
 
-def _psql(programs: Path, environment: dict[str, str], database: str, sql: str) -> list[str]:
-    command = [str(programs / "psql"), "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", sql]
-    return _run(command, environment).split("\n")[:-1]
+def _psql(programs: Path, environment: dict[str, str], database: str, *queries: str) -> list[list[str]]:
+    """Return the lines of each query, all of them from one session."""
+    end = uuid.uuid4().hex
+    command = [str(programs / "psql"), "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-d", database]
+    for sql in queries:
+        command += ["-c", sql, "-c", "\\echo " + end]
+    parts = _run(command, environment).split(end + "\n")
+    return [part.split("\n")[:-1] for part in parts[:-1]] if queries else []
 
 
 def _run(command: list[str], environment: dict[str, str]) -> str:
