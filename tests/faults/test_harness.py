@@ -211,7 +211,7 @@ def test_small_disks_are_taken_away_again(tmp_path: Path) -> None:
 
 
 def test_of_boundaries_between_which_nothing_happens_one_is_taken_and_another_seed_takes_another() -> None:
-    quiet = [Step("note %d" % number, "ansible.builtin.set_fact") for number in range(5)]
+    quiet = [Step("note %d" % number, "ansible.builtin.set_fact", changed=False) for number in range(5)]
     stop, swap = Step("Stop", "x.y.authentik_services"), Step("Swap", "x.y.authentik_pg_restore")
     seen = {"undo": [stop, *quiet, swap, Step("Say it", "ansible.builtin.debug")]}
     taken = set()

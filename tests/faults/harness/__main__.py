@@ -29,7 +29,7 @@ from tests.faults.harness.trial import Trials, Verdict
 
 _IN_NAMESPACE = "RECOVERY_FAULTS_NAMESPACE"
 #: Points between two plain runs.
-_CHAIN = 8
+_CHAIN = 12
 _POINTS = 80
 #: So often a fault that came too late is tried again, in half the time each.
 _EARLIER = 2
@@ -161,13 +161,14 @@ def _lane(
     with Lab(root) as lab:
         backup = _plain(lab, "backup")
         lab.divide()
+        trials = Trials(lab)
         if explore:
-            safe = _plain(lab, "safe-restore")
-            undo = _plain(lab, safe.way_back())
-            runs = {"backup": backup, "restore": _plain(lab, "restore"), "safe-restore": safe, "undo": undo}
+            restore = _plain(lab, "restore")
+            trials.restored = lab.keep("restored"), restore.way_back()
+            undo = _plain(lab, restore.way_back())
+            runs = {"backup": backup, "restore": restore, "safe-restore": _plain(lab, "safe-restore"), "undo": undo}
             steps: dict[str, list[Step]] = {what: run.steps() for what, run in runs.items()}
             told.put(("steps", (steps, left_out(lab.disks.real))))
-        trials = Trials(lab)
         for chain in iter(work.get, None):
             _chain(trials, chain, seed, told)
     told.put(("ended", None))

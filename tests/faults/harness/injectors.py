@@ -112,7 +112,7 @@ class Fault:
 
     def kill_module(self) -> None:
         """The module's process on the host."""
-        self._kill(lambda process: "AnsiballZ_authentik_" in process.command and "async_wrapper" not in process.command)
+        self._kill(lambda process: process.is_module)
 
     def kill_tool(self) -> None:
         """A program that the module started."""
@@ -174,7 +174,7 @@ class Fault:
         limited: set[int] = set()
         while self.within():
             for process in self.run.processes():
-                started = "AnsiballZ_authentik_" in process.command or "ansible-playbook" in process.command
+                started = process.is_module or "ansible-playbook" in process.command
                 if started and process.pid not in limited:
                     with contextlib.suppress(ProcessLookupError):
                         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (_LIMIT_BYTES, resource.RLIM_INFINITY))

@@ -46,13 +46,18 @@ class Stuck(Exception):
 
 @dataclass
 class Step:
-    """A step of a run as it was seen; ``seconds`` it took."""
+    """A step of a run as it was seen.
+
+    :ivar seconds: that it took.
+    :ivar changed: whether it said that it changed something.
+    """
 
     name: str
     action: str
     seconds: float = 0.0
     status: str = "begun"
     error: str = ""
+    changed: bool = True
 
     @property
     def short(self) -> str:
@@ -135,10 +140,11 @@ class Run:
             if found:
                 found[-1].seconds = seen["time"] - began
             if seen["what"] == "begins":
-                found.append(Step(seen["step"], seen["action"]))
+                found.append(Step(seen["step"], seen["action"], changed=False))
                 began = seen["time"]
             elif found:
                 found[-1].status, found[-1].error = seen["what"], seen.get("error", "")
+                found[-1].changed |= seen.get("changed", True) and seen["what"] != "skipped"
         return found
 
     def clock(self) -> float:
@@ -219,6 +225,13 @@ class Process:
     def program(self) -> str:
         """Name of the program."""
         return os.path.basename(self.command.split("\0", 1)[0])
+
+    @property
+    def is_module(self) -> bool:
+        """Whether it is a module at work: sent as a file, or to the standard input of a Python without arguments."""
+        if "AnsiballZ_authentik_" in self.command:
+            return "async_wrapper" not in self.command
+        return self.program.startswith("python") and self.command.count("\0") == 1
 
     def kill(self) -> bool:
         """SIGKILL; False when it had gone."""

@@ -48,7 +48,8 @@ class Trials:
         self.lab = lab
         self.sets = watch.Sets()
         self.runs: list[Run] = []
-        self._restored: tuple[Moment, list[str]] | None = None
+        #: A finished restore and the command that takes it back, made once in a lab.
+        self.restored: tuple[Moment, list[str]] | None = None
         self._kept: list[str] = []
         self._before: set[str] = set()
         self._sets_before: set[str] = set()
@@ -104,17 +105,18 @@ class Trials:
             verdict.missed = str(missed)
         finally:
             self.runs += fault.others
+            self._kept += _KEPT_AS.findall(fault.run.output)
         self._judge(fault, verdict)
 
     def _restore(self) -> list[str]:
-        """Go to where a restore is finished, made once in a lab; return the command that takes it back."""
-        if self._restored is None:
+        """Go to where a restore is finished; return the command that takes it back."""
+        if self.restored is None:
             self.begin()
             restore = self._run("restore")
             if restore.rc != 0:
                 raise Stuck("the restore that was to be undone failed: %s" % _tail(restore))
-            self._restored = self.lab.keep("restored"), restore.way_back()
-        moment, command = self._restored
+            self.restored = self.lab.keep("restored"), restore.way_back()
+        moment, command = self.restored
         self.lab.reset(moment)
         self._sets_before = set(self.lab.set_ids())
         return command
@@ -154,7 +156,6 @@ class Trials:
         text = run.output
         if _NOT_BACK in text:
             return
-        self._kept += _KEPT_AS.findall(text)
         if run.way_back() and not any(one in text for one in _PUT_BACK):
             found.append("it failed after changes began and does not say what became of them: %s" % _tail(run))
         if any(one in text for one in _PUT_BACK) and state != ("new" if beside else "old"):

@@ -56,7 +56,7 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """A step succeeded."""
-        self._write("ended")
+        self._write("ended", changed=bool(result._result.get("changed")))
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """A step failed."""
