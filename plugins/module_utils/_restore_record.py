@@ -51,6 +51,8 @@ STATES = (RUNNING, DONE, PUT_BACK, FAILED, UNDONE, CLEANED)
 OPEN = (RUNNING, DONE, FAILED)
 #: What is live is all of one state.
 WHOLE = (DONE, PUT_BACK, UNDONE)
+#: What components keep in the folder of a restore until the swap. What compose keeps there says what was started.
+_PREPARED = ("config", "redis")
 _TEXTS = ("restore_id", "set_id", "instance", "deployment", "state", "started", "ended", "mode", "safety_set")
 _LISTS = ("components", "databases", "directories")
 #: ``safety_set`` is the id of the set that is the only way back, from right before anything is removed; ``gone`` says
@@ -116,8 +118,10 @@ def begin(
         folder = os.path.join(work_dir, restore_id)
         make_private_directories(folder)
         write_private(os.path.join(folder, _manifest.MANIFEST_NAME), _manifest.dump(manifest))
-        dead = _free(work_dir, _of(records, facts["instance"]), claim)
+        others = [one for one in _of(records, facts["instance"]) if one["restore_id"] != restore_id]
+        dead = _free(work_dir, others, claim)
         _write(folder, record)
+        _clear(work_dir, others)
     return record, dead
 
 
@@ -158,6 +162,15 @@ def _free(work_dir: str, records: Sequence[dict[str, Any]], claim: Claim) -> lis
             said.append(took_over(record, silence))
             _write(os.path.join(work_dir, record["restore_id"]), {**record, "owner": {}})
     return said
+
+
+def _clear(work_dir: str, records: Sequence[dict[str, Any]]) -> None:
+    """Remove what restores had prepared that ended before their swap: nothing goes on with it. The records stay."""
+    for record in records:
+        if record["state"] == RUNNING and record["phase"] == PREPARE and not record["gone"]:
+            for name in _PREPARED:
+                # What cannot be removed is in nobody's way: cleanup names it.
+                shutil.rmtree(os.path.join(work_dir, record["restore_id"], name), ignore_errors=True)
 
 
 @contextlib.contextmanager

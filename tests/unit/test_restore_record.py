@@ -165,6 +165,32 @@ def test_of_restores_that_begin_at_the_same_moment_one_is_made(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
+    ("fact", "instance", "cleared"),
+    [
+        ({}, "sso", True),
+        # From here on it is the way back.
+        ({"phase": "swap"}, "sso", False),
+        ({"gone": True}, "sso", False),
+        ({"state": "done"}, "sso", False),
+        ({"state": "failed"}, "sso", False),
+        ({}, "other", False),
+    ],
+)
+def test_what_was_prepared_and_never_swapped_goes_when_the_next_restore_begins(
+    tmp_path: Path, fact: dict[str, Any], instance: str, cleared: bool
+) -> None:
+    _restore_record.begin(str(tmp_path), manifest(), facts(OLD, instance), NOW)
+    _restore_record.update(str(tmp_path), OLD, fact, NOW)
+    for name in ("config", "redis", "compose"):
+        (tmp_path / OLD / name).mkdir()
+        (tmp_path / OLD / name / "new").write_text("content")
+    _restore_record.begin(str(tmp_path), manifest(), facts(YOUNG), NOW)
+    there = {path.name for path in (tmp_path / OLD).iterdir()}
+    assert there == {"compose", "manifest.json", "restore.json", *([] if cleared else ["config", "redis"])}
+    assert _restore_record.choose(str(tmp_path), instance, OLD)["state"] == fact.get("state", "running")
+
+
+@pytest.mark.parametrize(
     ("place", "silence", "dead", "free"),
     [
         # On the same controller its processes decide, however long it was silent.
