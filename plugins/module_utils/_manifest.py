@@ -26,6 +26,8 @@ MANIFEST_NAME = "manifest.json"
 SUMS_NAME = "SHA256SUMS"
 #: Of an encrypted set: the manifest's checksum, encrypted like the artifacts.
 SEAL_NAME = "manifest.sha256.age"
+#: How the set is restored by hand. Sets of the first versions have none.
+RESTORE_NAME = "RESTORE.md"
 #: The purpose of a set that was made of what a restore replaced.
 SAFETY = "safety"
 COMPRESSIONS = ("none", "zstd", "gzip", "pg_dump:zstd", "pg_dump:gzip")
@@ -154,6 +156,7 @@ def validate(manifest: t.Any) -> dict[str, t.Any]:
                 "artifact %s belongs to component %s, which is not listed" % (artifact["path"], artifact["component"])
             )
     _check_recipients(manifest["artifacts"])
+    _check_instructions(manifest)
     for name, record in manifest["components"].items():
         _check_component(name, record, seen)
     return manifest
@@ -192,32 +195,33 @@ def sums_line(data: bytes, name: str) -> bytes:
     return ("%s  %s\n" % (hashlib.sha256(data).hexdigest(), name)).encode("utf-8")
 
 
-def sums_text(text: bytes, artifacts: t.Iterable[dict[str, t.Any]], seal: bytes = b"") -> bytes:
+def sums_text(text: bytes, manifest: dict[str, t.Any], seal: bytes = b"") -> bytes:
     """Return what C(sha256sum -c) accepts; paths have no character that it would escape.
 
     The manifest comes first: wherever the list is cut off, its line is not what is missing.
 
     :param text: the manifest as it lies in the store.
+    :param manifest: what it says.
     :param seal: what its seal holds; empty for a plain set.
     """
-    lines = ["%s  %s\n" % (artifact["sha256"], artifact["path"]) for artifact in artifacts]
+    instructions = [manifest["instructions"]] if "instructions" in manifest else []
+    lines = ["%s  %s\n" % (entry["sha256"], entry["path"]) for entry in [*instructions, *manifest["artifacts"]]]
     own = sums_line(text, MANIFEST_NAME) + (sums_line(seal, SEAL_NAME) if seal else b"")
     return own + "".join(lines).encode("utf-8")
 
 
-def check_sums(
-    folder: str, text: bytes, artifacts: t.Iterable[dict[str, t.Any]], sums: bytes, seal: bytes = b""
-) -> None:
+def check_sums(folder: str, text: bytes, manifest: dict[str, t.Any], sums: bytes, seal: bytes = b"") -> None:
     """Compare the manifest in a folder, and the checksums that it records, with C(SHA256SUMS) beside it.
 
     Without a line for the manifest, as the first sets were written, only the artifacts' checksums are compared.
 
     :param text: the manifest as it was read.
+    :param manifest: what it says.
     :param sums: what C(SHA256SUMS) holds.
     :param seal: as in :func:`sums_text`.
     :raises IntegrityError: when one of the two files was altered.
     """
-    expected = sums_text(text, artifacts, seal)
+    expected = sums_text(text, manifest, seal)
     head, rest = (part.partition(b"\n") for part in (expected, sums))
     if sums == expected or (sums == head[2] != b"" and not seal):
         return
@@ -337,6 +341,18 @@ def _check_recipients(artifacts: list[dict[str, t.Any]]) -> None:
     found = [(artifact["encryption"], artifact.get("recipients")) for artifact in artifacts]
     if any(one != found[0] for one in found):
         raise _invalid("its artifacts are not all encrypted to the same recipients")
+
+
+def _check_instructions(manifest: dict[str, t.Any]) -> None:
+    if "instructions" not in manifest:
+        return
+    _check_fields(manifest, {"instructions": dict}, "")
+    found = manifest["instructions"]
+    _check_fields(found, {"path": str, "size": int, "sha256": str}, "instructions.")
+    if found["path"] != RESTORE_NAME:
+        raise _invalid("instructions.path is %r" % found["path"])
+    if found["size"] < 0 or not _SHA256.fullmatch(found["sha256"]):
+        raise _invalid("instructions have no size or no SHA-256")
 
 
 def _check_component(name: str, record: t.Any, paths: set[str]) -> None:

@@ -231,7 +231,7 @@ class Context:
         manifest = _manifest.load(text)
         if os.path.lexists(os.path.join(src, _manifest.SUMS_NAME)):
             seal = read_of(src, _manifest.SEAL_NAME) if _manifest.recipients_of(manifest) else b""
-            _manifest.check_sums(src, text, manifest["artifacts"], read_of(src, _manifest.SUMS_NAME), seal)
+            _manifest.check_sums(src, text, manifest, read_of(src, _manifest.SUMS_NAME), seal)
         if _manifest.recipients_of(manifest):
             raise InputError(
                 "The backup set in %s is encrypted, and no identity reaches the host" % src,

@@ -157,6 +157,8 @@ def save(
     root = os.path.realpath(target.path)
     if root != target.path:
         record["real_path"] = root
+    info = os.stat(root)
+    record["owner"] = {"uid": info.st_uid, "gid": info.st_gid, "mode": "%04o" % stat.S_IMODE(info.st_mode)}
     if sink is None:
         facts = _look(root)
         facts["state"] = "found"

@@ -21,7 +21,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes impo
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client import Client, Location
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_objects import listing
 
-_READ = (_manifest.MANIFEST_NAME, _manifest.SUMS_NAME, _manifest.SEAL_NAME)
+_READ = (_manifest.MANIFEST_NAME, _manifest.SUMS_NAME, _manifest.RESTORE_NAME, _manifest.SEAL_NAME)
 
 
 class Look:

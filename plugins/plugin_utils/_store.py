@@ -71,6 +71,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stored imp
     check_sums,
     load_manifest,
     read_back,
+    write_instructions,
 )
 
 display = Display()
@@ -278,7 +279,7 @@ class Store:
         self._notes.save_check(backup_set.set_id, check)
 
     def publish(self, partial: PartialSet, manifest: dict[str, t.Any], now: datetime.datetime) -> BackupSet:
-        """Make the set visible: artifacts read back, SHA256SUMS, manifest.
+        """Make the set visible: artifacts read back, RESTORE.md, SHA256SUMS, manifest.
 
         :raises RecoveryError: when anything is not as the manifest says; nothing is visible then.
         """
@@ -294,9 +295,10 @@ class Store:
         if listed and _manifest.recipients_of(manifest) != partial.recipients:
             raise IntegrityError("The artifacts of the unfinished set are not encrypted to the recipients of the set")
         read_back(partial.folder, manifest["artifacts"])
+        manifest = write_instructions(partial.folder, manifest)
         text = _manifest.dump(manifest)
         seal = partial.seal(text) if listed and partial.recipients else b""
-        sums = _manifest.sums_text(text, manifest["artifacts"], seal)
+        sums = _manifest.sums_text(text, manifest, seal)
         partial.folder.write(_manifest.SUMS_NAME, sums, 0o400)
         return self._make_visible(partial, text, now, begin)
 

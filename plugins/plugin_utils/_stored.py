@@ -8,11 +8,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import typing as t
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._folder import Folder
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._restore_text import render
 
 
 def read_back(folder: Folder, artifacts: t.Sequence[dict[str, t.Any]]) -> None:
@@ -40,10 +42,40 @@ def load_manifest(folder: Folder) -> tuple[dict[str, t.Any], bytes]:
 
 
 def check_sums(folder: Folder, manifest: dict[str, t.Any], text: bytes) -> None:
-    """Refuse a manifest and a SHA256SUMS that contradict each other: see :func:`_manifest.check_sums`."""
+    """Refuse a manifest that SHA256SUMS or RESTORE.md contradict: see :func:`_manifest.check_sums`."""
     seal = read_seal(folder) if _manifest.recipients_of(manifest) else b""
     sums = _read(folder, _manifest.SUMS_NAME, _manifest.SUMS_NAME)
-    _manifest.check_sums(folder.location, text, manifest["artifacts"], sums, seal)
+    _manifest.check_sums(folder.location, text, manifest, sums, seal)
+    check_instructions(folder, manifest)
+
+
+def write_instructions(folder: Folder, manifest: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Write RESTORE.md into a set's folder, and return the manifest that records it."""
+    text = render(manifest)
+    folder.write(_manifest.RESTORE_NAME, text, 0o400)
+    sha256 = hashlib.sha256(text).hexdigest()
+    return dict(manifest, instructions={"path": _manifest.RESTORE_NAME, "size": len(text), "sha256": sha256})
+
+
+def check_instructions(folder: Folder, manifest: dict[str, t.Any]) -> None:
+    """Refuse a RESTORE.md that is not the one that the set was saved with; the first sets have none.
+
+    :raises IntegrityError: when it was altered, is missing, or is there and not recorded.
+    """
+    recorded, text = manifest.get("instructions"), folder.read(_manifest.RESTORE_NAME)
+    hint = "Do not follow its commands, and use another backup set"
+    if text is None and recorded:
+        raise IntegrityError(
+            "There is no %s in %s" % (_manifest.RESTORE_NAME, folder.location),
+            "The set is not complete: use another one",
+        )
+    if text is None:
+        return
+    path, found = folder.at(_manifest.RESTORE_NAME), hashlib.sha256(text).hexdigest()
+    if not recorded:
+        raise IntegrityError("%s is not of the backup set, which was saved without one" % path, hint)
+    if found != recorded["sha256"]:
+        raise IntegrityError("%s has SHA-256 %s; %s was recorded" % (path, found, recorded["sha256"]), hint)
 
 
 def read_seal(folder: Folder) -> bytes:

@@ -20,8 +20,8 @@ from tests.damage.judge import Judge, complaint_about
 from tests.damage.source import carries_nothing, written_with
 from tests.support.site import Site, differences
 
-#: Damaged when the checksum was taken, these two would be another set: nothing in them could be contradicted.
-_OF_THE_SET = ("manifest.json", "SHA256SUMS")
+#: Damaged when the checksum was taken, these would be another set: nothing in them could be contradicted.
+_OF_THE_SET = ("manifest.json", "SHA256SUMS", "RESTORE.md")
 
 
 @dataclass

@@ -36,7 +36,8 @@ def written_with(folder: Path, damage: Damage) -> Iterator[None]:
                 artifact.update(size=len(content), plain_size=len(content), sha256=digest, plain_sha256=digest)
         text = json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n"
         lines = ["%s  manifest.json\n" % hashlib.sha256(text).hexdigest()]
-        lines += ["%s  %s\n" % (artifact["sha256"], artifact["path"]) for artifact in manifest["artifacts"]]
+        entries = [manifest["instructions"], *manifest["artifacts"]]
+        lines += ["%s  %s\n" % (entry["sha256"], entry["path"]) for entry in entries]
         for name, data in zip(names, (text, "".join(lines).encode()), strict=True):
             (folder / name).chmod(0o600)
             (folder / name).write_bytes(data)

@@ -22,7 +22,7 @@ from tests.engine.product import INSTANCE, Product
 #: How an action ended. Of what was killed or had no space left, only what it may not do is known.
 DONE, REFUSED, BROKEN, GOES_ON = "done", "refused", "broken", "goes on"
 
-_SUMS, _MANIFEST, _SEAL = "SHA256SUMS", "manifest.json", "manifest.sha256.age"
+_SUMS, _MANIFEST, _SEAL, _RESTORE = "SHA256SUMS", "manifest.json", "manifest.sha256.age", "RESTORE.md"
 
 
 class World:
@@ -154,7 +154,7 @@ def _different(world: World, set_id: str, files: dict[str, bytes], backup: Backu
         return "the manifest is another one's"
     ending = ".age" if backup.encrypted else ""
     wanted = {path + ending for path in backup.content()}
-    beside = {_MANIFEST, _SUMS, *([_SEAL] if backup.encrypted else [])}
+    beside = {_MANIFEST, _SUMS, _RESTORE, *([_SEAL] if backup.encrypted else [])}
     if set(files) != wanted | beside:
         return "it holds %s" % ", ".join(sorted(files))
     if set(sums) != set(files) - {_SUMS}:

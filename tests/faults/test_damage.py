@@ -26,7 +26,7 @@ def test_damage_on_the_disk_is_refused_and_named(damages: Damages) -> None:
     outcome = damages.at_rest(50, 20)
     assert outcome.problems == []
     assert (outcome.tried, outcome.caught) == (70, 70)
-    assert {"manifest.json", "SHA256SUMS", "redis/dump.rdb", "static/media.tar.zst"} <= set(outcome.files)
+    assert {"manifest.json", "SHA256SUMS", "RESTORE.md", "redis/dump.rdb", "static/media.tar.zst"} <= set(outcome.files)
 
 
 def test_damage_from_before_the_checksum_is_refused_or_carries_nothing(damages: Damages) -> None:

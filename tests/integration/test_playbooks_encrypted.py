@@ -22,7 +22,7 @@ from tests.support.site import NAME, Site, differences, leave, shown
 
 AGE = b"age-encryption.org/v1\n"
 # What tells files that are not encrypted: manifests and their like, which hold no secrets.
-OPEN = ("manifest.json", "SHA256SUMS", ".verified.json")
+OPEN = ("manifest.json", "RESTORE.md", "SHA256SUMS", ".verified.json")
 
 
 @pytest.fixture(scope="module")

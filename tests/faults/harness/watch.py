@@ -16,7 +16,7 @@ from tests.faults.harness.runs import TOOLS, Run, all_processes
 from tests.support.site import NAME
 
 #: What shows the content of a file, by the end of its name.
-_DECODE = {"zst": "zstd -qdc", "gz": "gzip -dc", "dump": "cat", "tar": "cat", "rdb": "cat", "sql": "cat"}
+_DECODE = {"zst": "zstd -qdc", "gz": "gzip -dc", "dump": "cat", "tar": "cat", "rdb": "cat", "sql": "cat", "md": "cat"}
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
 #: What a killed controller leaves running on the host ends within this many seconds of the next run.
 PATIENCE_SECONDS = 30.0
