@@ -8,17 +8,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import secrets
 import typing as t
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError, IntegrityError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
+    InputError,
+    IntegrityError,
+    RecoveryError,
+)
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client import Client, Location
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_errors import (
     ConditionError,
     MissingObjectError,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_reader import open_object
+
+_PROBE = ".probe-"
+_OLD_PROBE = datetime.timedelta(days=1)
 
 
 class Small(t.NamedTuple):
@@ -65,7 +73,7 @@ def get_small(client: Client, location: Location, name: str, limit: int) -> Smal
     with reader:
         if reader.size > limit:
             raise IntegrityError("%s has %d bytes; it has no more than %d" % (reader.path, reader.size, limit))
-        return Small(reader.read(limit + 1) if reader.size else b"", reader.etag, reader.modified)
+        return Small(b"".join(iter(lambda: reader.read(limit), b"")), reader.etag, reader.modified)
 
 
 def put_small(
@@ -121,15 +129,36 @@ def _is_like(client: Client, location: Location, name: str, data: bytes) -> bool
 
 
 def conditions(client: Client, location: Location) -> Conditions:
-    """Find out which conditions the endpoint honours, by an object of a name of its own that is gone afterwards.
+    """Find out which conditions the bucket honours, by an object of a name of its own that is gone afterwards.
 
-    An answer of success proves nothing: many endpoints do not know the header and write all the same.
+    An answer of success proves nothing: many endpoints do not know the header and write all the same, and some honour
+    it only in buckets without versions.
     """
-    name = ".probe-%s" % secrets.token_hex(8)
+    name = _PROBE + secrets.token_hex(8)
     try:
         return Conditions(_refuses(client, location, name, True), _refuses(client, location, name, False))
     finally:
-        client.call("delete_object", "delete", location.url(name), Bucket=location.bucket, Key=location.key(name))
+        _clear_probes(client, location, name)
+
+
+def _clear_probes(client: Client, location: Location, name: str) -> None:
+    """Delete all versions of an object, and of others like it that a killed run left."""
+    bucket, old = {"Bucket": location.bucket}, datetime.datetime.now(datetime.UTC) - _OLD_PROBE
+    try:
+        page = client.call(
+            "list_object_versions", "list", str(location), **bucket, Prefix=location.key(_PROBE), MaxKeys=100
+        )
+    except RecoveryError:
+        # An endpoint without versions, or credentials that may not look at them.
+        client.call("delete_object", "delete", location.url(name), **bucket, Key=location.key(name))
+        return
+    for one in page.get("Versions", []) + page.get("DeleteMarkers", []):
+        if one["Key"] == location.key(name) or one["LastModified"] < old:
+            # Where the bucket retains all that is written, they stay for that time.
+            with contextlib.suppress(RecoveryError):
+                client.call(
+                    "delete_object", "delete", location.url(name), **bucket, Key=one["Key"], VersionId=one["VersionId"]
+                )
 
 
 def _refuses(client: Client, location: Location, name: str, if_absent: bool) -> bool:
