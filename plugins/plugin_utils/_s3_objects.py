@@ -245,13 +245,24 @@ def retain(client: Client, location: Location, name: str, mode: str, until: date
     """
     check_lockable(client, location)
     url, key = location.url(name), {"Bucket": location.bucket, "Key": location.key(name)}
+    # A bucket may retain all that is written, and for longer, which nobody may shorten.
+    if _retained(client.call("head_object", "look at", url, **key), mode, until):
+        return
     wanted = {"Mode": mode, "RetainUntilDate": until}
     client.call("put_object_retention", "retain", url, **key, Retention=wanted)
     found = client.call("head_object", "look at", url, **key)
-    got = (found.get("ObjectLockMode"), found.get("ObjectLockRetainUntilDate"))
-    if got[0] != mode or got[1] is None or got[1] < until - datetime.timedelta(seconds=1):
+    if not _retained(found, mode, until):
+        told = "until %s (%s)" % (found.get("ObjectLockRetainUntilDate"), found.get("ObjectLockMode"))
         raise StateError(
             "%s should be retained until %s (%s), and the endpoint, which took that, says %s"
-            % (url, format_utc(until), mode, "it is not" if got[0] is None else "until %s (%s)" % (got[1], got[0])),
+            % (url, format_utc(until), mode, told if found.get("ObjectLockMode") else "it is not"),
             LOCK_HINT,
         )
+
+
+def _retained(found: dict[str, t.Any], mode: str, until: datetime.datetime) -> bool:
+    """Tell whether what C(head_object) told of an object is no less than what is wanted."""
+    there, its_end = found.get("ObjectLockMode"), found.get("ObjectLockRetainUntilDate")
+    if there not in (mode, "COMPLIANCE") or its_end is None:
+        return False
+    return bool(its_end >= until - datetime.timedelta(seconds=1))

@@ -63,13 +63,13 @@ def place(s3_bucket: str) -> Location:
 
 def stored(server: S3Server, place: Location) -> dict[str, bytes]:
     """Everything in the bucket, by its whole key."""
-    raw = server.judge
+    raw = server.client()
     listed = raw.list_objects_v2(Bucket=place.bucket).get("Contents", [])
     return {one["Key"]: raw.get_object(Bucket=place.bucket, Key=one["Key"])["Body"].read() for one in listed}
 
 
 def unfinished(server: S3Server, place: Location) -> list[str]:
-    return [one["Key"] for one in server.judge.list_multipart_uploads(Bucket=place.bucket).get("Uploads", [])]
+    return [one["Key"] for one in server.client().list_multipart_uploads(Bucket=place.bucket).get("Uploads", [])]
 
 
 def upload(client: Client, place: Location, name: str, data: bytes, part_size: int = PART) -> Upload:
@@ -123,7 +123,7 @@ def test_what_is_written_is_read_again(s3_server: S3Server, client: Client, plac
         expected["backups/authentik/sso/%d" % size] = data
     assert stored(s3_server, place) == expected
     # One request is enough where everything fits into one.
-    raw = s3_server.judge
+    raw = s3_server.client()
     for size, parts in ((PART, 0), (PART + 1, 2), (20 * PART + 3, 21)):
         etag = raw.head_object(Bucket=place.bucket, Key="backups/authentik/sso/%d" % size)["ETag"].strip('"')
         assert int(etag.partition("-")[2] or 0) == parts
@@ -431,7 +431,7 @@ def test_a_copy_keeps_content_and_metadata(s3_server: S3Server, client: Client, 
     for name, at_once in (("sso/one", 10 * PART), ("sso/parts", 2 * PART)):
         told = objects.copy(client, (place, "sso/a"), (place, name), at_once)
         assert told["ContentLength"] == len(data)
-        found = s3_server.judge.get_object(Bucket=place.bucket, Key=place.key(name))
+        found = s3_server.client().get_object(Bucket=place.bucket, Key=place.key(name))
         assert (found["Body"].read(), found["ContentType"], found["Metadata"]) == (
             data,
             "image/png",
