@@ -100,7 +100,7 @@ class ActionModule(ActionBase):
             failed = []
             for backup_set in sets:
                 try:
-                    self._verify(store, backup_set, options, now)
+                    self._verify(store, store.get(backup_set.set_id, recheck=True), options, now)
                 except RecoveryError as exc:
                     failed.append(Problem(backup_set.set_id, exc.cause))
             damaged = {problem.name for problem in failed}

@@ -28,6 +28,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest i
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._ephemeral import check_lasting
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._folder import Directory, Folder
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._lock import Lock
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
 
 PARTIAL_SUFFIX = ".partial"
 DELETING_SUFFIX = ".deleting"
@@ -61,10 +62,11 @@ class Backend(t.Protocol):
     """Where the sets of one instance lie.
 
     :ivar root: the store, as the operator named it.
-    :ivar sets: the folder of the instance.
+    :ivar catalogs: whether it is worth while to have it remember sets.
     """
 
     root: str
+    catalogs: bool
 
     @property
     def sets(self) -> Folder:
@@ -78,6 +80,12 @@ class Backend(t.Protocol):
 
     def look(self) -> Backend:
         """Return what answers for all that is there now, cheaper than being asked for each thing by itself."""
+
+    def known(self, set_id: str) -> tuple[dict[str, t.Any], str] | None:
+        """Return the brief manifest of a set that did not change since it was remembered, and its SHA-256."""
+
+    def remember(self, sets: t.Sequence[BackupSet]) -> None:
+        """Keep what a look found out about the sets, so that the next one is cheaper."""
 
     def check_lasting(self) -> None:
         """Refuse a place that does not outlast the job."""
@@ -119,6 +127,8 @@ class DirectoryBackend:
     :param instance: a name that was checked.
     """
 
+    catalogs = False
+
     def __init__(self, root: str, instance: str) -> None:
         self.root = directory_of(root)
         self.sets = Directory(os.path.join(self.root, instance))
@@ -134,6 +144,12 @@ class DirectoryBackend:
     def look(self) -> DirectoryBackend:
         """Return itself: a disk is asked cheaply enough."""
         return self
+
+    def known(self, set_id: str) -> None:
+        """Return None: a disk is read."""
+
+    def remember(self, sets: t.Sequence[BackupSet]) -> None:
+        """Remember nothing, for that reason."""
 
     def check_lasting(self) -> None:
         """Refuse a folder that does not outlast the job."""

@@ -25,6 +25,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client 
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_lock import ObjectLock
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_look import Look, Seen
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_objects import retain
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
 
 _VIRTUAL = re.compile("(%s)(%s|%s|)" % (ID_PATTERN, re.escape(PARTIAL_SUFFIX), re.escape(DELETING_SUFFIX)))
 
@@ -58,6 +59,8 @@ class S3Backend:
     :param instance: a name that was checked.
     """
 
+    catalogs = True
+
     def __init__(self, client: Client, place: Location, instance: str) -> None:
         self.root = str(place)
         self.sets: Prefix = Prefix(client, place).child(instance)
@@ -74,6 +77,12 @@ class S3Backend:
             return self.sets.child(name)
         set_id, state = match.groups()
         return SetPrefix(self._client, self.sets.child(set_id).place, state)
+
+    def known(self, set_id: str) -> tuple[dict[str, t.Any], str] | None:
+        """Return None: a set that is asked for by itself is read."""
+
+    def remember(self, sets: t.Sequence[BackupSet]) -> None:
+        """Remember nothing: nobody looked."""
 
     def look(self) -> SeenBackend:
         """Return what answers from one listing, and from small objects that were read several at a time."""
@@ -134,6 +143,15 @@ class SeenBackend(S3Backend):
         match = _VIRTUAL.fullmatch(name)
         top = match.group(1) if match else name
         return Seen(self._client, self.sets.child(top).place, self._look, top)
+
+    def known(self, set_id: str) -> tuple[dict[str, t.Any], str] | None:
+        """Return what the catalog remembers of a set that did not change since."""
+        found = self._look.known(set_id)
+        return None if found is None else (found.manifest, found.sha256)
+
+    def remember(self, sets: t.Sequence[BackupSet]) -> None:
+        """Write the catalog."""
+        self._look.remember(sets)
 
 
 def _names(files: t.Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ import typing as t
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import artifacts_of, plain_view
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PartialSet
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet, backups_of
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stream import Received, Receiver
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import StreamingAction, Target
 
@@ -28,7 +28,8 @@ class ProducerAction(StreamingAction):
             return self._execute_module(module_args=arguments, task_vars=task_vars)
         partial = where.store.partial(where.set_id)
         # What a restore replaced is seldom what is live now: a safety set is nothing to link to.
-        earlier = backups_of(where.store.list_sets()[0])[:1]
+        newest = where.store.latest_backup()
+        earlier = [newest] if newest else []
         # Others could read it, or who is to read this set could not.
         linkable = [one for one in earlier if one.recipients == partial.recipients]
         arguments.update(self.hints(where, linkable))

@@ -68,6 +68,17 @@ class BackupSet:
         return _manifest.recipients_of(self.manifest)
 
 
-def backups_of(sets: t.Iterable[BackupSet]) -> list[BackupSet]:
-    """Leave out the safety sets."""
-    return [one for one in sets if not one.restore_id]
+def brief(manifest: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return what lists and retention need of a manifest. Pure.
+
+    Of the tables that is the number of rows: the rest of what they must equal is most of a manifest, and nobody
+    compares all sets with anything.
+    """
+    components = {}
+    for name, record in manifest["components"].items():
+        components[name] = dict(record)
+        tables = (record.get("fingerprint") or {}).get("tables")
+        if isinstance(tables, dict):
+            kept = {one: {key: said[key] for key in ("rows", "data") if key in said} for one, said in tables.items()}
+            components[name]["fingerprint"] = {"tables": kept}
+    return dict(manifest, components=components)

@@ -12,6 +12,7 @@ reported with the reason.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
 import re
@@ -64,7 +65,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets impor
     LATEST,
     BackupSet,
     Problem,
-    backups_of,
+    brief,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stored import (
     check_stored_sizes,
@@ -173,30 +174,43 @@ class Store:
                     removed.append(name)
         return removed
 
-    def list_sets(self, recheck: bool = False) -> tuple[list[BackupSet], list[Problem]]:
+    def list_sets(self, recheck: bool = False, remember: bool = False) -> tuple[list[BackupSet], list[Problem]]:
         """Return the sets, newest first, and everything that is not one.
 
+        Their manifests are brief, see :func:`_sets.brief`: there may be thousands.
+
         :param recheck: take sets whose last verification failed as sets, because they will be verified again.
+        :param remember: write down what was found out, where that makes the next list cheaper.
         """
         sets: list[BackupSet] = []
         problems: list[Problem] = []
         seen = self.backend.look()
-        for name in sorted(_shown(seen), reverse=True):
+        for one in self._walk(recheck, seen):
+            if isinstance(one, BackupSet):
+                sets.append(dataclasses.replace(one, manifest=brief(one.manifest)))
+            else:
+                problems.append(one)
+        if remember:
+            seen.remember(sets)
+        return sets, problems
+
+    def _walk(self, recheck: bool = False, seen: Backend | None = None) -> t.Iterator[BackupSet | Problem]:
+        """Yield what is there, newest first."""
+        for name in sorted(_shown(seen or self.backend), reverse=True):
             if note_of(name):
                 continue
             if re.fullmatch(ID_PATTERN + re.escape(PARTIAL_SUFFIX), name):
                 alive = self._partial(name[: -len(PARTIAL_SUFFIX)]).alive()
                 reason = BEING_WRITTEN if alive else "interrupted; the next backup removes it"
-                problems.append(Problem(name, reason, unfinished=True))
+                yield Problem(name, reason, unfinished=True)
                 continue
             if re.fullmatch(ID_PATTERN + re.escape(DELETING_SUFFIX), name):
-                problems.append(Problem(name, HALF_REMOVED, unfinished=True))
+                yield Problem(name, HALF_REMOVED, unfinished=True)
                 continue
             try:
-                sets.append(self._load(name, recheck, seen))
+                yield self._load(name, recheck, seen)
             except RecoveryError as exc:
-                problems.append(Problem(name, exc.cause))
-        return sets, problems
+                yield Problem(name, exc.cause)
 
     def get(self, set_id: str, recheck: bool = False) -> BackupSet:
         """Return one set by its id, or the newest one for C(latest).
@@ -227,22 +241,36 @@ class Store:
 
         :raises InputError: when there is no set.
         """
-        sets, problems = self.list_sets()
-        if not sets:
-            raise InputError(
-                "There is no backup set of instance %s in %s" % (self.instance, self.root),
-                self._available(),
-                self._list_command(),
-            )
-        problems = [one for one in problems if re.match(ID_PATTERN, one.name)]
-        backups = backups_of(sets)
-        if not backups:
-            return sets[0], problems
-        return backups[0], [one for one in problems if one.name > backups[0].set_id]
+        problems: list[Problem] = []
+        safety: BackupSet | None = None
+        for one in self._walk():
+            if isinstance(one, Problem):
+                problems += [one] if re.match(ID_PATTERN, one.name) else []
+            elif not one.restore_id:
+                return one, problems
+            else:
+                safety = safety or one
+        if safety:
+            return safety, problems
+        raise InputError(
+            "There is no backup set of instance %s in %s" % (self.instance, self.root),
+            self._available(),
+            self._list_command(),
+        )
+
+    def latest_backup(self) -> BackupSet | None:
+        """Return the newest set that is no safety set; None where there is none."""
+        return next((one for one in self._walk() if isinstance(one, BackupSet) and not one.restore_id), None)
 
     def safety_sets_after(self, backup_set: BackupSet) -> list[BackupSet]:
         """Return the safety sets that are newer than a set, newest first."""
-        return [one for one in self.list_sets()[0] if one.restore_id and one.set_id > backup_set.set_id]
+        found = []
+        for one in self._walk():
+            if (one.set_id if isinstance(one, BackupSet) else one.name) <= backup_set.set_id:
+                break
+            if isinstance(one, BackupSet) and one.restore_id:
+                found.append(one)
+        return found
 
     def verify(
         self,
@@ -319,7 +347,16 @@ class Store:
         self.backend.commit(partial.set_id, text)
         backup_set = self._load(partial.set_id)
         self.record(backup_set, self._passed(backup_set, now, begin))
+        self.catalog()
         return self._load(partial.set_id)
+
+    def catalog(self) -> None:
+        """Have the next list be cheap, where that takes something."""
+        if self.backend.catalogs:
+            try:
+                self.list_sets(remember=True)
+            except RecoveryError as exc:
+                display.warning("Lists of %s take longer than they could: %s" % (self.path, exc))
 
     def pin(self, set_id: str, reason: str, now: datetime.datetime, pretend: bool = False) -> bool:
         """Keep a set whatever a policy says, or, without a reason, let it be pruned like others.
@@ -371,19 +408,25 @@ class Store:
         return text
 
     def _load(self, name: str, recheck: bool = False, seen: Backend | None = None) -> BackupSet:
-        folder, notes = (seen or self.backend).folder(name), Notes(seen.sets) if seen else self._notes
+        seen = seen or self.backend
+        folder, notes = seen.folder(name), Notes(seen.sets)
         if not re.fullmatch(ID_PATTERN, name) or not folder.exists():
             raise StateError("%s is not a backup set" % self.backend.sets.at(name))
-        manifest, text = load_manifest(folder)
+        known = seen.known(name)
+        if known:
+            manifest, sha256 = known
+        else:
+            manifest, text = load_manifest(folder)
+            sha256 = hashlib.sha256(text).hexdigest()
         if manifest["id"] != name or manifest["instance"]["name"] != self.instance:
             owner = "%s/%s" % (manifest["instance"]["name"], manifest["id"])
             raise IntegrityError(
                 "%s is that of %s" % (folder.at(_manifest.MANIFEST_NAME), owner),
                 "The manifest was altered, or the folder was renamed or moved: use another set",
             )
-        check_sums(folder, manifest, text)
+        if not known:
+            check_sums(folder, manifest, text)
         check_stored_sizes(folder, manifest["artifacts"])
-        sha256 = hashlib.sha256(text).hexdigest()
         checks = notes.checks(name, sha256)
         failed = failure_of(checks)
         if failed and not recheck:

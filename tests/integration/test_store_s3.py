@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
 import os
 import socket
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +40,7 @@ class Bucket:
     """The bucket as boto3 alone sees it."""
 
     def __init__(self, server: S3Server, name: str) -> None:
-        self.client = server.client()
+        self.client = server.judge
         self.name = name
 
     def found(self) -> list[str]:
@@ -214,6 +217,54 @@ def test_an_owner_that_was_taken_for_dead_removes_nothing_more(store: Store, buc
         with pytest.raises(StateError, match="locked by a prune"):
             lock.beat()
     assert json.loads(bucket.get("backups/sso/" + LOCK_NAME))["token"] == "of another"
+
+
+@contextlib.contextmanager
+def requests(store: Store) -> Iterator[list[str]]:
+    """Collect the operations of all requests that the store makes."""
+    sent: list[str] = []
+
+    def note(request: Any, **_more: Any) -> None:
+        sent.append("%s %s" % (request.method, request.url.partition("?")[0].rpartition("/")[2]))
+
+    events = store.backend.look().sets.client.raw.meta.events  # type: ignore[attr-defined]
+    events.register("before-send.s3", note)
+    try:
+        yield sent
+    finally:
+        events.unregister("before-send.s3", note)
+
+
+def test_a_list_takes_few_requests_and_still_sees_every_change(store: Store, bucket: Bucket) -> None:
+    made = [publish(store, now=NOW + one * DAY) for one in range(4)]
+    ids = [one.set_id for one in reversed(made)]
+    with requests(store) as sent:
+        sets, problems = store.list_sets()
+    assert ([one.set_id for one in sets], problems) == (ids, [])
+    assert [one.manifest_sha256 for one in sets] == [one.manifest_sha256 for one in reversed(made)]
+    assert len(sent) == 2, sent
+    store.pin(made[0].set_id, "for the audit", NOW)
+    key = "backups/sso/%s/manifest.json" % made[1].set_id
+    bucket.put(key, bucket.get(key).replace(b"2026-11-23", b"2026-11-24"))
+    bucket.put("backups/sso/%s/%s" % (made[2].set_id, MEDIA), b"")
+    bucket.delete("backups/sso/%s/manifest.json" % made[3].set_id)
+    sets, problems = store.list_sets()
+    assert [(one.set_id, one.pinned) for one in sets] == [(made[0].set_id, "for the audit")]
+    assert sorted(one.name[:21] for one in problems) == sorted(one.set_id for one in made[1:])
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing of ours", zlib.compress(b'{"format": 1, "sets": {"x": 1}}')])
+def test_a_catalog_that_is_broken_is_none(store: Store, bucket: Bucket, content: bytes) -> None:
+    made = publish(store)
+    bucket.put("backups/sso/.catalog", content)
+    assert [one.set_id for one in store.list_sets()[0]] == [made.set_id]
+
+
+def test_the_newest_set_is_found_without_reading_the_others(store: Store) -> None:
+    made = [publish(store, now=NOW + one * DAY) for one in range(3)]
+    with requests(store) as sent:
+        assert store.latest()[0].set_id == made[-1].set_id
+    assert len(sent) < 10, sent
 
 
 def test_sets_are_copied_to_a_disk_and_back_and_shared_artifacts_are_not_sent_again(
