@@ -28,6 +28,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support import packed
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -165,6 +167,8 @@ class Controller:
             RECOVERY_TEST_COMPILED=str(COMPILED),
         )
         kept.update(more or {})
+        collections = kept.get("ANSIBLE_COLLECTIONS_PATH", self.collections)
+        kept["RECOVERY_TEST_PACKED"] = str(packed.folder_for(collections))
         return kept
 
     def playbook(

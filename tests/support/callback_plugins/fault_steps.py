@@ -38,6 +38,8 @@ class CallbackModule(CallbackBase):
 
     def __init__(self) -> None:
         super().__init__()
+        # Where Ansible looks for what it has packed. The run's folder goes at its end, and only the link with it.
+        os.symlink(os.environ["RECOVERY_TEST_PACKED"], os.path.join(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache"))
         self._counts: dict[str, int] = {}
         self._step = ""
         if os.environ.get("RECOVERY_TEST_PACKED"):
