@@ -231,12 +231,18 @@ class Upload:
             self._client.call("complete_multipart_upload", "complete", self.path, **arguments)
         except RecoveryError as exc:
             # It was completed, and the answer got lost: the next attempt finds no upload any more.
-            if exc.__cause__ is None or code_of(exc.__cause__) != "NoSuchUpload" or not self._is_ours(self._head()):
+            if exc.__cause__ is None or code_of(exc.__cause__) != "NoSuchUpload" or not self._is_there():
                 raise
 
     def _head(self) -> dict[str, t.Any]:
         mode = {"ChecksumMode": "ENABLED"} if self._client.checksums == "when_supported" else {}
         return self._client.call("head_object", "look at", self.path, **self._target, **mode)
+
+    def _is_there(self) -> bool:
+        try:
+            return self._is_ours(self._head())
+        except MissingObjectError:
+            return False
 
     def _is_ours(self, found: dict[str, t.Any]) -> bool:
         return bool((found.get("Metadata") or {}).get(_MARK) == self._mark)
