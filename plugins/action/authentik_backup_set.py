@@ -12,7 +12,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest, _mounts
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     InputError,
     RecoveryError,
@@ -81,12 +81,15 @@ class ActionModule(ActionBase):
         else:
             set_id, done = store.open(now, os.urandom(2), playbook_pid(), recipients).set_id, "Opened"
         free = store.backend.free()
+        # What is no disk has no file system that others could share.
+        place = None if free is None else _mounts.file_system(store.backend.sets.location)._asdict()
         room = "" if free is None else "; %s are free in the store" % format_bytes(free)
         return {
             "changed": True,
             "id": set_id,
             "path": store.backend.sets.at(set_id),
             "free_bytes": free,
+            "file_system": place,
             "recipients": recipients,
             "msg": "%s backup set %s%s" % (done, set_id, room),
         }

@@ -19,7 +19,13 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _config, _config_apply, _tar_codec
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import (
+    _config,
+    _config_apply,
+    _mounts,
+    _space,
+    _tar_codec,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._config_apply import Item
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._config_place import Placement
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
@@ -57,6 +63,7 @@ class ConfigRestore:
     :param overwrite: replace files that differ.
     :param directory: another project directory for the files of a compose project.
     :param environment: variables to set in that project's ``.env``.
+    :ivar space: what :meth:`check` found to be needed, see ``_space.part``.
     """
 
     def __init__(
@@ -82,6 +89,7 @@ class ConfigRestore:
         self._folder = os.path.join(self._parent, "config")
         self._overwrite = overwrite
         self._placement = Placement(self._record, directory, environment)
+        self.space: list[dict[str, Any]] = []
 
     def secret_key(self, live: str | None) -> tuple[str, list[str]]:
         """``same``, ``different`` or ``unknown``, and what that means for the plan."""
@@ -108,9 +116,11 @@ class ConfigRestore:
         :returns: what would change, and sentences for the plan.
         :raises StateError: something stands in the way.
         """
-        items = []
-        for item, _content in self._compare(source):
+        items, sizes = [], {}
+        for item, content in self._compare(source):
             items.append(item)
+            if item.action in ("create", "replace"):
+                sizes[item.path] = len(content)
         blockers = [item.blocker for item in items if item.blocker]
         if blockers:
             raise StateError(
@@ -118,7 +128,18 @@ class ConfigRestore:
                 "Correct that, or leave config out of the components to restore",
             )
         changes = [item for item in items if item.action in _CHANGES]
+        self.space = self._needs(sizes)
         return changes, self._sentences(item.sentence(self._id) for item in items)
+
+    def _needs(self, sizes: dict[str, int]) -> list[dict[str, Any]]:
+        """Return what the files need, by path: once in the work folder, and once where they belong."""
+        found = [(_mounts.file_system(self._folder), "the configuration to come", sum(sizes.values()))]
+        found += [(_mounts.file_system(path), "the configuration", size) for path, size in sizes.items()]
+        by_place: dict[tuple[str, str], dict[str, Any]] = {}
+        for place, what, size in found if sizes else []:
+            one = by_place.setdefault((what, place.device or place.path), _space.part("config", what, place, 0))
+            one["needed"] += size
+        return list(by_place.values())
 
     def prepare(self, source: DirectorySource | SpoolSource) -> list[str]:
         """Keep the files to come, and what is to be done with each, in the work folder.

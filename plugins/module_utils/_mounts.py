@@ -12,6 +12,12 @@ import os
 import re
 from typing import NamedTuple
 
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import free_bytes
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._space import FileSystem
+
+#: What tells the running kernel from every other one.
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
 
 class Mount(NamedTuple):
     """One mount: the part of the file system that is mounted, where, and the file system's type."""
@@ -45,6 +51,22 @@ def mount_of(path: str) -> str:
     """The mount point that a path without symbolic links lies in; rename does not lead out of it."""
     above = [point for point in present() if (path + "/").startswith(point.rstrip("/") + "/")]
     return max(above, key=len, default="/")
+
+
+def file_system(path: str) -> FileSystem:
+    """The file system that a path lies on, or will, with the last folder of the path that exists."""
+    place = os.path.abspath(path)
+    while not os.path.exists(place):
+        place = os.path.dirname(place)
+    return FileSystem(place, device_name(_text(BOOT_ID), os.stat(place).st_dev), free_bytes(place))
+
+
+def device_name(boot_id: str, device: int) -> str:
+    """Tell a file system from all others: by the kernel, and by the number that this one gives it.
+
+    :param boot_id: the content of :data:`BOOT_ID`. Where there is none, no file system can be told from another.
+    """
+    return "%s:%d" % (boot_id.strip(), device) if boot_id.strip() else ""
 
 
 def is_read_only(path: str) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _static
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import _catalog, _client
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis import _snapshot
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_space import measure
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count, format_bytes
 
 if TYPE_CHECKING:
@@ -31,12 +32,14 @@ class Found(NamedTuple):
     :ivar saved: what is saved of it, in words; empty for what is not there.
     :ivar missing: why nothing of it is saved, in words; empty where something is.
     :ivar holds: whether it holds anything; what is empty gives no reason to make a set.
+    :ivar size: bytes that it takes now.
     """
 
     component: str
     saved: str = ""
     missing: str = ""
     holds: bool = False
+    size: int = 0
 
 
 class Databases(NamedTuple):
@@ -60,7 +63,7 @@ def find_databases(settings: PostgresSettings, present: Sequence[str], bin_dir: 
     :param present: those that exist on the server.
     :raises RecoveryError: when one cannot be read.
     """
-    said, others = [], []
+    said, others, total = [], [], 0
     for name in present:
         with _client.connect(settings, name, bin_dir=bin_dir) as session:
             held = any(relation.kind != "S" for relation in _catalog.relations(session))
@@ -68,12 +71,13 @@ def find_databases(settings: PostgresSettings, present: Sequence[str], bin_dir: 
                 "bytes"
             ]
             others = [row["name"] for row in session.rows(_OTHERS)]
+        total += size
         if held:
             said.append("%s (%s)" % (name, format_bytes(size)))
     if not said:
         what = "database %s is empty" % ", ".join(present) if present else "there is no database %s" % settings.name
         return Found("postgresql", missing=what), Databases("dump", [])
-    found = Found("postgresql", "database " + ", ".join(said), holds=True)
+    found = Found("postgresql", "database " + ", ".join(said), holds=True, size=total)
     if list(present) == [settings.name]:
         return found, Databases("dump", [])
     return found, Databases("dumpall", [name for name in others if name not in (*present, settings.name)])
@@ -89,7 +93,7 @@ def find_redis(settings: RedisSettings, databases: Iterable[int] | None) -> Foun
     """
     facts = _snapshot.look(settings)
     keys = sum(facts.keys.get(number, 0) for number in databases or settings.databases)
-    return Found("redis", "Redis (%s)" % count(keys, "key"), holds=keys > 0)
+    return Found("redis", "Redis (%s)" % count(keys, "key"), holds=keys > 0, size=facts.used_memory)
 
 
 def find_directories(
@@ -115,7 +119,8 @@ def find_directories(
         elif not above:
             options.extra_paths[component[len("extra-") :]] = live
         holds = bool(os.listdir(live)) or (component in found and found[component].holds)
-        found[component] = Found(component, "%s (%s)" % (component, path), holds=holds)
+        size, _names = measure(path)
+        found[component] = Found(component, "%s (%s)" % (component, path), holds=holds, size=size)
     options.components.extend(item.component for item in found.values() if item.saved)
     return list(found.values()), options
 

@@ -33,7 +33,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_pla
     Work,
     find_parts,
 )
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_space import check_space
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_space import check_space, needs
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_swap import (
     clear,
     swap,
@@ -276,10 +276,11 @@ def restore(
     :param open_source: called where artifacts are read.
     :param pretend: check mode: ``prepare`` and ``swap`` do what ``check`` does, ``undo`` only says what it would do.
     :param moved_to: the deployment of this instance where the set is of another one, else empty.
-    :returns: ``changed``, ``plan`` (sentences) and ``warnings``.
+    :returns: ``changed``, ``plan`` (sentences), ``warnings`` and, of a check, ``space``: see ``_space.part``.
     """
     plan: list[str] = []
     warnings: list[str] = []
+    more: dict[str, Any] = {}
     changed = step != "check"
     if step == "undo":
         for item in reversed(work):
@@ -290,11 +291,11 @@ def restore(
         plan = clear(work, pretend)
         changed = bool(plan)
     elif step == "check" or pretend:
-        plan = _check_all(work, open_source(), moved_to)
+        plan, more["space"] = _check_all(work, open_source(), moved_to)
         changed = changed and bool(work)
     elif step == "prepare":
         source = open_source()
-        _refuse([blocker for item in work for blocker in _barred(item)], check_space(work))
+        _refuse([blocker for item in work for blocker in _barred(item)], check_space(needs(work)))
         for item in work:
             for part in item.parts:
                 way_of(part.place).clear_rest()
@@ -309,7 +310,7 @@ def restore(
         swapped = [place for item in work for place in swap(item)]
         plan = [_swapped(place) for place in swapped]
         changed = bool(swapped)
-    return {"changed": changed, "plan": plan, "warnings": warnings}
+    return {"changed": changed, "plan": plan, "warnings": warnings, **more}
 
 
 def _swapped(place: Place) -> str:
@@ -318,19 +319,27 @@ def _swapped(place: Place) -> str:
     return "%s: %s was swapped in; kept: %s" % (place.component, place.live, place.before)
 
 
-def _check_all(work: list[Work], source: DirectorySource | SpoolSource, moved_to: str) -> list[str]:
+def _check_all(
+    work: list[Work], source: DirectorySource | SpoolSource, moved_to: str
+) -> tuple[list[str], list[dict[str, Any]]]:
     plan: list[str] = []
     blockers: list[str] = []
     for item in work:
         sentences, found = check(item, source, moved_to)
         plan += sentences
         blockers += found
-    _refuse(blockers, check_space(work))
-    return plan
+    needed = needs(work)
+    _refuse(blockers, check_space(needed))
+    return plan, [need.part() for need in needed]
 
 
 def _refuse(blockers: list[str], space: list[str]) -> None:
     if blockers:
         raise StateError("The restore cannot go ahead: %s" % "; ".join(blockers + space))
     if space:
-        raise SpaceError("; ".join(space), "Free some space, or restore to another file system with paths", "df -h")
+        raise SpaceError(
+            "; ".join(space),
+            "Free some space, restore to another file system with paths, or give mode=in_place, which removes what is "
+            "live before",
+            "df -h",
+        )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _mounts, _space
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import free_bytes
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_names import (
     abandoned_copies,
@@ -21,6 +22,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import Work
 
@@ -28,59 +30,63 @@ if TYPE_CHECKING:
 _OVERHEAD = 4096
 
 
-class _Need:
-    """What all components together need of one file system."""
+class Need:
+    """What a component needs of a file system, and what is removed there before anything is unpacked."""
 
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-        self.size = self.names = 0
-        self._leftovers: set[str] = set()
-
-    def add(self, work: Work) -> None:
+    def __init__(self, work: Work) -> None:
         counts = work.record["fingerprint"]
-        names = counts["files"] + counts["directories"] + counts["links"]
-        self.names += names
-        self.size += counts["bytes"] + _OVERHEAD * names
+        self.component = work.component
+        self.folder = way_of(work.parts[0].place).folder()
+        self.names = counts["files"] + counts["directories"] + counts["links"]
+        self.size = counts["bytes"] + _OVERHEAD * self.names
+        # What killed restores left, and in place what is live.
+        leftovers: set[str] = set()
         for part in work.parts:
-            self._leftovers.update(copy.path for copy in abandoned_copies(part.place.live))
+            leftovers.update(copy.path for copy in abandoned_copies(part.place.live))
             if part.place.in_place and os.path.isdir(part.place.live):
                 live = part.place.live
-                self._leftovers.update(os.path.join(live, name) for name in content_names(live))
+                leftovers.update(os.path.join(live, name) for name in content_names(live))
+        measured = [measure(path) for path in sorted(leftovers)]
+        self.size_freed = sum(size for size, _names in measured)
+        self.names_freed = sum(names for _size, names in measured)
 
-    def blockers(self) -> Iterator[str]:
-        # What killed restores left is removed before anything is unpacked, and in place what is live.
-        size, names = 0, 0
-        for path in sorted(self._leftovers):
-            found = _measure(path)
-            size, names = size + found[0], names + found[1]
-        free = free_bytes(self.folder) + size
-        if self.size > free:
-            yield "%s has %s free; the new copies need %s" % (
-                self.folder,
-                format_bytes(free),
-                format_bytes(self.size),
-            )
-        figures = os.statvfs(self.folder)
-        # Some file systems count no inodes.
-        if figures.f_files and self.names > figures.f_favail + names:
-            yield "%s has inodes for %s more; the new copies need %d" % (
-                self.folder,
-                count(figures.f_favail + names, "file"),
-                self.names,
-            )
+    def part(self) -> dict[str, Any]:
+        """Return it for the sum over all components."""
+        what = "the new copy of %s" % self.component
+        return _space.part(self.component, what, _mounts.file_system(self.folder), self.size, self.size_freed)
 
 
-def check_space(work: list[Work]) -> list[str]:
+def needs(work: list[Work]) -> list[Need]:
+    """What each component needs."""
+    return [Need(item) for item in work]
+
+
+def check_space(found: list[Need]) -> list[str]:
     """Blockers for file systems that cannot hold the new copies beside the live ones."""
-    needs: dict[int, _Need] = {}
-    for item in work:
-        folder = way_of(item.parts[0].place).folder()
-        needs.setdefault(os.stat(folder).st_dev, _Need(folder)).add(item)
-    return [blocker for need in needs.values() for blocker in need.blockers()]
+    together: dict[int, list[Need]] = {}
+    for need in found:
+        together.setdefault(os.stat(need.folder).st_dev, []).append(need)
+    return [blocker for on_it in together.values() for blocker in _blockers(on_it)]
 
 
-def _measure(path: str) -> tuple[int, int]:
-    """Bytes and inodes that removing a file or a tree frees."""
+def _blockers(on_it: list[Need]) -> Iterator[str]:
+    folder, size = on_it[0].folder, sum(need.size for need in on_it)
+    free = free_bytes(folder) + sum(need.size_freed for need in on_it)
+    if size > free:
+        yield "%s has %s free; the new copies need %s" % (folder, format_bytes(free), format_bytes(size))
+    names, names_freed = sum(need.names for need in on_it), sum(need.names_freed for need in on_it)
+    figures = os.statvfs(folder)
+    # Some file systems count no inodes.
+    if figures.f_files and names > figures.f_favail + names_freed:
+        yield "%s has inodes for %s more; the new copies need %d" % (
+            folder,
+            count(figures.f_favail + names_freed, "file"),
+            names,
+        )
+
+
+def measure(path: str) -> tuple[int, int]:
+    """Bytes and inodes that a file or a tree takes, and that removing it frees."""
     info = os.lstat(path)
     seen = {(info.st_dev, info.st_ino): info.st_blocks * 512}
     for folder, _folders, files in os.walk(path):

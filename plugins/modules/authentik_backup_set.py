@@ -150,6 +150,15 @@ free_bytes:
   description: Bytes that may still be written in the store; V(none) for a bucket, of which nobody knows that.
   returned: with O(state=open)
   type: int
+file_system:
+  description: What holds the sets, to be told from other file systems by C(device). Null for a store that is no folder.
+  returned: with O(state=open)
+  type: dict
+  sample:
+    path: /srv/backups/sso
+    device: "5d9c64d3-6f3c-4a0e-9c5f-3f6f0e0a7f55:65025"
+    available: 5368709120
+    unseen: ""
 recipients:
   description: The public keys that the set is encrypted to; none when it is not encrypted.
   returned: with O(state=open) and O(state=published)

@@ -133,6 +133,20 @@ secret_key:
   returned: O(step=check), O(step=prepare) and check mode
   type: str
   sample: same
+space:
+  description: What the files to come need, in bytes, and what is free there.
+  returned: O(step=check) and check mode
+  type: list
+  elements: dict
+  sample:
+    - component: config
+      what: the configuration to come
+      path: /var/lib/authentik-recovery/20261123T090000Z-11aa/config
+      device: "5d9c64d3-6f3c-4a0e-9c5f-3f6f0e0a7f55:65025"
+      available: 5368709120
+      unseen: ""
+      needed: 2411
+      freed: 0
 """
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._config_restore import ConfigRestore
@@ -181,7 +195,12 @@ def restore(ctx: Context) -> dict[str, object]:
     if step == "prepare" and not ctx.check_mode:
         return {"changed": True, "plan": said + work.prepare(ctx.source()), "secret_key": state}
     changes, plan = work.check(ctx.source())
-    return {"changed": step != "check" and bool(changes), "plan": said + plan, "secret_key": state}
+    return {
+        "changed": step != "check" and bool(changes),
+        "plan": said + plan,
+        "secret_key": state,
+        "space": work.space,
+    }
 
 
 def values_of(environment: dict[str, object]) -> dict[str, str]:

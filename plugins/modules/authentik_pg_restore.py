@@ -354,6 +354,22 @@ present:
   type: list
   elements: str
   sample: ["authentik"]
+space:
+  description:
+    - What each copy needs, in bytes, what is dropped before it is made, and what is free in its tablespace. Where that
+      cannot be seen, C(available) is null and C(unseen) says why.
+  returned: O(step=check) and check mode
+  type: list
+  elements: dict
+  sample:
+    - component: postgresql
+      what: the copy of database authentik
+      path: /var/lib/postgresql/18/main
+      device: "5d9c64d3-6f3c-4a0e-9c5f-3f6f0e0a7f55:65025"
+      available: 5368709120
+      unseen: ""
+      needed: 27285183
+      freed: 0
 cut_over_seconds:
   description: How long nobody could connect to the live name.
   returned: O(step=clear), O(step=swap) and O(step=undo), not in check mode

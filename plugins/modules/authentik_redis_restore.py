@@ -126,6 +126,20 @@ keys_present:
   returned: O(step=check) and O(step=prepare), when the set holds Redis
   type: dict
   sample: {"0": 3}
+space:
+  description: What step V(prepare) needs in O(work_dir), in bytes, and what is free there.
+  returned: O(step=check) and check mode, when the set holds Redis
+  type: list
+  elements: dict
+  sample:
+    - component: redis
+      what: Redis, as it is and as it shall be,
+      path: /var/lib/authentik-recovery
+      device: "5d9c64d3-6f3c-4a0e-9c5f-3f6f0e0a7f55:65025"
+      available: 5368709120
+      unseen: ""
+      needed: 3145728
+      freed: 0
 work_folder:
   description: Where the artifact and the previous content are kept.
   returned: O(step=prepare), when the set holds Redis
@@ -170,7 +184,7 @@ def read_set(ctx: _module.Context) -> dict[str, Any]:
         if "redis" not in manifest["components"]:
             return {"changed": False, "plan": ["The set holds no Redis: nothing to restore."]}
         if ctx.check_mode or ctx.params["step"] == "check":
-            return _restore.check(request(ctx), source, manifest)
+            return _restore.check(request(ctx), source, manifest, ctx.params["work_dir"] or default_work_dir())
         return _restore.prepare(request(ctx), source, manifest, folder(ctx))
 
 

@@ -74,6 +74,11 @@ plan:
   elements: str
   sample:
     - "safety set: what is there now is saved first: database authentik (26.0 MiB), media (/opt/authentik/media)"
+sizes:
+  description: How many bytes each component to save takes now.
+  returned: success
+  type: dict
+  sample: {"postgresql": 27262976, "media": 104857600}
 postgresql:
   description: Options C(method) and C(exclude_databases) of M(authentik_ops.recovery.authentik_pg_dump).
   returned: success
@@ -117,9 +122,11 @@ def body(ctx: Context) -> dict[str, Any]:
         found.append(_safety.find_redis(instance.redis, params["redis_databases"]))
     if "config" in params["components"]:
         found.append(_safety.Found("config", "the configuration", holds=True))
+    saved = [item for item in found if item.saved] if any(item.holds for item in found) else []
     return {
         "changed": False,
-        "components": [item.component for item in found if item.saved] if any(item.holds for item in found) else [],
+        "components": [item.component for item in saved],
+        "sizes": {item.component: item.size for item in saved},
         "plan": [_safety.sentence(found)],
         "postgresql": databases._asdict(),
         "static": directories._asdict(),

@@ -138,6 +138,20 @@ components:
       inside: false
       restore_id: 20261123T090000Z-11aa
       in_place: false
+space:
+  description: What each new copy needs, in bytes, what is removed before it is made, and what is free there.
+  returned: O(step=check) and check mode, but for O(step=clear) and O(step=undo)
+  type: list
+  elements: dict
+  sample:
+    - component: media
+      what: the new copy of media
+      path: /opt/authentik
+      device: "5d9c64d3-6f3c-4a0e-9c5f-3f6f0e0a7f55:65025"
+      available: 5368709120
+      unseen: ""
+      needed: 104857600
+      freed: 0
 """
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _static_restore

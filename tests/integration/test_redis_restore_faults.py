@@ -158,7 +158,7 @@ def test_manifest_that_says_otherwise(make_redis: MakeRedis, tmp_path: Path) -> 
     manifest = restore.manifest
     manifest["components"]["redis"]["fingerprint"]["keys"] = {"0": 2}
     with pytest.raises(IntegrityError, match=r"keys \{'0': 1\}, the manifest says \{'0': 2\}"):
-        _restore.check(restore.request(server), restore.source(), manifest)
+        _restore.check(restore.request(server), restore.source(), manifest, str(tmp_path))
 
 
 def test_servers_that_cannot_take_a_restore(make_redis: MakeRedis, tmp_path: Path) -> None:

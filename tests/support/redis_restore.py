@@ -42,7 +42,8 @@ class Restore:
         return _files.DirectorySource(str(self.set), self.manifest["artifacts"])
 
     def check(self, server: RedisServer, **more: Any) -> dict[str, Any]:
-        return _restore.check(self.request(server, **more), self.source(), self.manifest)
+        work_dir = str(self.set.parent / "work")
+        return _restore.check(self.request(server, **more), self.source(), self.manifest, work_dir)
 
     def prepare(self, server: RedisServer, **more: Any) -> dict[str, Any]:
         return _restore.prepare(self.request(server, **more), self.source(), self.manifest, self.folder)

@@ -19,6 +19,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres i
     _restore_names,
     _restore_set,
 )
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._space import FileSystem
 
 ID = "20261122T031500Z-7f3a"
 SUFFIX = "20261122t031500z_7f3a"
@@ -250,11 +251,16 @@ def test_the_new_owner_owns_everything_that_is_expected() -> None:
     assert one.fingerprint["owner"] == "old", "the manifest stays as it is"
 
 
+def space(available: int | None) -> dict[str, FileSystem]:
+    return {"pg_default": FileSystem("/data", "x:1", available, "" if available else "nobody knows")}
+
+
 SERVER = _restore_check.Server(
     major=18, version="18.4", standby=False, databases={}, roles={"new": False, "postgres": True},
-    extensions={"citext": True, "vector": False}, free=1000, free_where="/data", admin_how="x", admin_superuser=True,
+    extensions={"citext": True, "vector": False}, places=space(1000), admin_how="x", admin_superuser=True,
 )  # fmt: skip
-LOCALE = ("collation", "ctype", "locale_provider", "locale")
+ROW: dict[str, Any] = {"prepared": 0, "connections": 0, "tablespace": "pg_default"}
+ROW.update({name: FINGERPRINT[name] for name in ("collation", "ctype", "locale_provider", "locale")})
 CONTENTS = """
 2; 3079 16385 EXTENSION - %s@
 3; 1 2 EVENT TRIGGER - watch new
@@ -277,8 +283,8 @@ def blockers_of_target(server: _restore_check.Server, one: _restore_set.SetDatab
         ({}, {"acl": ["reader=c/old"]}, "reader"),
         ({}, {"settings": [{"role": "batch", "name": "a", "value": "1"}]}, "batch"),
         ({"databases": {"a_before_" + SUFFIX: {}}}, {}, "swapped in already"),
-        ({"free": 99}, {}, "/data has 99 B free"),
-        ({"free": None}, {}, ""),
+        ({"places": space(99)}, {}, "/data has 99 B free"),
+        ({"places": space(None)}, {}, ""),
     ],
 )
 def test_what_forbids_a_restore(server: dict[str, Any], fingerprint: dict[str, Any], expected: str) -> None:
@@ -299,17 +305,17 @@ def test_what_forbids_a_restore(server: dict[str, Any], fingerprint: dict[str, A
     ],
 )
 def test_what_is_dropped_first_makes_room(free: int, databases: dict[str, int], in_place: bool, enough: bool) -> None:
-    row = {"prepared": 0, "slots": 0, "connections": 0, **{name: FINGERPRINT[name] for name in LOCALE}}
+    row = {**ROW, "slots": 0}
     there = {name: {**row, "bytes": size} for name, size in databases.items()}
     findings = _restore_check.Findings()
-    server = SERVER._replace(free=free, databases=there)
+    server = SERVER._replace(places=space(free), databases=there)
     _restore_check.judge_target(server, database(), _restore_names.names_for("a", ID), findings, in_place=in_place)
     assert bool(findings.blockers) == (not enough), findings.blockers
 
 
 @pytest.mark.parametrize(("in_place", "blocked"), [(True, True), (False, False)])
 def test_what_cannot_be_dropped_is_told_before(in_place: bool, blocked: bool) -> None:
-    row = {"prepared": 0, "slots": 1, "connections": 0, "bytes": 1, **{name: FINGERPRINT[name] for name in LOCALE}}
+    row = {**ROW, "slots": 1, "bytes": 1}
     findings = _restore_check.Findings()
     names = _restore_names.names_for("a", ID)
     _restore_check.judge_target(SERVER._replace(databases={"a": row}), database(), names, findings, in_place=in_place)

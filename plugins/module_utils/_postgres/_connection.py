@@ -21,10 +21,11 @@ import os
 import pwd
 from typing import TYPE_CHECKING
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _files, _process
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _mounts, _process
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import ConnectError, InputError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._container import Guard
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._process import show
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._space import FileSystem
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -181,18 +182,23 @@ class Connection:
             raise OSError(_process.last_lines(done.stderr, 1))
         return done.stdout.decode("utf-8", "replace")
 
-    def free_bytes(self, path: str) -> int:
-        """Return the free space of the file system that holds a folder, where the programs run.
+    def file_system(self, path: str) -> FileSystem:
+        """Return the file system that holds a folder, where the programs run.
 
-        :raises OSError: when it cannot be told.
+        :raises OSError: when its free space cannot be told.
         """
         if self._guard is None:
-            return _files.free_bytes(path)
+            os.stat(path)  # of a folder above it nothing is to be told
+            return _mounts.file_system(path)
         done = self.run(["df", "-Pk", path], login=False, check=False)
         columns = done.stdout.decode("utf-8", "replace").rpartition("%")[0].split()
         if done.status != 0 or len(columns) < 2 or not columns[-2].isdigit():
             raise OSError(_process.last_lines(done.stderr, 1) or "df printed no free space")
-        return int(columns[-2]) * 1024
+        # A container shares the kernel with its host, unless the engine runs in a machine of its own.
+        number = self.run(["stat", "-c", "%d", path], login=False, check=False).stdout.strip()
+        kernel = self.run(["cat", _mounts.BOOT_ID], login=False, check=False).stdout.decode("utf-8", "replace")
+        device = _mounts.device_name(kernel, int(number)) if number.isdigit() else ""
+        return FileSystem(path, device, int(columns[-2]) * 1024)
 
     def _env(self, database: str | None) -> dict[str, str]:
         env = libpq_environment(self.settings, database)

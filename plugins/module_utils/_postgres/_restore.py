@@ -61,7 +61,7 @@ def check(request: Request, databases: Sequence[SetDatabase], source: Any) -> di
 
     :param source: ``source.artifact(path)`` is a context manager that gives a reader.
     :returns: ``plan`` and ``warnings`` (sentences), ``databases`` (what was read), ``revival`` (what the restore brings
-        back to life: see ``_revival_read``), ``present`` (live ones that exist).
+        back to life: see ``_revival_read``), ``present`` (live ones that exist), ``space`` (see ``_space.part``).
     :raises IntegrityError: when an artifact is not whole; StateError: with everything else that forbids the restore.
     """
     findings, read, apart = _restore_check.Findings(), [], request.restore_as is not None
@@ -90,10 +90,11 @@ def check(request: Request, databases: Sequence[SetDatabase], source: Any) -> di
                 archive.decode()
         _restore_check.judge_contents(server, database, contents, granted, request.skip_privileges, findings)
         read.append(_measured(database, archive.size, started, tool="pg_restore " + tools.version))
+    _restore_check.judge_sum(findings, request.in_place)
     findings.stop()
     present = [database.target for database in databases if database.target in server.databases]
     result = {"plan": findings.plan, "warnings": findings.warnings, "databases": read}
-    return dict(result, revival=revival, present=present)
+    return dict(result, revival=revival, present=present, space=findings.space)
 
 
 def prepare(request: Request, databases: Sequence[SetDatabase], source: Any) -> dict[str, Any]:
@@ -114,6 +115,7 @@ def prepare(request: Request, databases: Sequence[SetDatabase], source: Any) -> 
                 findings.blockers.append(
                     "database %s is still there, and in place no two of them are: run the step clear" % names.live
                 )
+        _restore_check.judge_sum(findings, request.in_place)
         findings.stop()
         made: list[str] = []
         try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _space
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import StateError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres import _restore_set
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._connection import (
@@ -21,7 +22,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import format_bytes
 
 if TYPE_CHECKING:
-    from typing import Mapping, Sequence
+    from typing import Collection, Mapping, Sequence
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._ladder import Verdict
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_admin import Admin
@@ -31,10 +32,15 @@ if TYPE_CHECKING:
 
 _SUPERUSER_ONLY = ("EVENT TRIGGER", "FOREIGN DATA WRAPPER", "PROCEDURAL LANGUAGE", "SUBSCRIPTION")
 _START_TOLERANCE_SECONDS = 5
+_PG_DEFAULT = "pg_default"
+_TABLESPACES = """
+SELECT spcname AS name, pg_catalog.pg_tablespace_location(oid) AS location
+FROM pg_catalog.pg_tablespace WHERE pg_catalog.pg_tablespace_location(oid) <> ''
+"""
 
 
 class Server(NamedTuple):
-    """The target server: ``free`` is the free space for databases in bytes, None when it cannot be seen from here."""
+    """The target server: ``places`` says by tablespace where databases lie, as far as that can be seen from here."""
 
     major: int
     version: str
@@ -42,8 +48,7 @@ class Server(NamedTuple):
     databases: Mapping[str, Mapping[str, Any]]
     roles: Mapping[str, bool]
     extensions: Mapping[str, bool]
-    free: int | None
-    free_where: str
+    places: Mapping[str, _space.FileSystem]
     admin_how: str
     admin_superuser: bool
 
@@ -55,6 +60,7 @@ class Findings:
         self.plan: list[str] = []
         self.warnings: list[str] = []
         self.blockers: list[str] = []
+        self.space: list[dict[str, Any]] = []
 
     def add(self, verdict: Verdict) -> None:
         """Take over what another comparison found."""
@@ -85,16 +91,15 @@ def look_at(admin: Admin) -> Server:
         "FROM pg_catalog.pg_available_extension_versions v JOIN pg_catalog.pg_available_extensions e "
         "ON e.name = v.name AND e.default_version = v.version"
     )
-    free, where = _free_space(admin)
+    databases = admin.databases()
     return Server(
         major=admin.major,
         version=str(rights["version"]).split(" ", maxsplit=1)[0],
         standby=rights["standby"],
-        databases=admin.databases(),
+        databases=databases,
         roles={row["name"]: row["superuser"] for row in roles},
         extensions={row["name"]: row["by_owner"] for row in extensions},
-        free=free,
-        free_where=where,
+        places=_places(admin, {_PG_DEFAULT, *(row["tablespace"] for row in databases.values())}),
         admin_how=admin.how,
         admin_superuser=admin.superuser,
     )
@@ -143,7 +148,8 @@ def judge_target(
             % (live["slots"], names.live)
         )
     freed = [] if apart else abandoned_copies(names.live, list(server.databases))
-    _judge_space(server, database, [*freed, names.live] if in_place else freed, findings)
+    needed = space_of(server, database, names.live, [*freed, names.live] if in_place else freed)
+    _judge_space(database, needed, in_place or apart, findings)
     _describe(server, database, names, findings)
     if apart:
         findings.plan.append("database %s is not touched, and no service is stopped" % names.live)
@@ -158,23 +164,48 @@ def judge_target(
         )
 
 
-def _judge_space(server: Server, database: SetDatabase, freed: Sequence[str], findings: Findings) -> None:
+def space_of(server: Server, database: SetDatabase, live: str, freed: Sequence[str]) -> dict[str, Any]:
+    """Return what the copy needs, and where. Pure.
+
+    :param live: name of the live database: the copy is made in its tablespace.
+    :param freed: databases that are dropped before the copy is loaded, as far as they exist.
+    """
+    tablespace = server.databases[live]["tablespace"] if live in server.databases else _PG_DEFAULT
+    place = server.places.get(tablespace) or _space.FileSystem("", unseen="tablespace %s was not found" % tablespace)
+    there = [server.databases[name] for name in freed if name in server.databases]
+    gone = sum(row["bytes"] or 0 for row in there if row["tablespace"] == tablespace)
+    return _space.part("postgresql", "the copy of database %s" % database.name, place, database.database_bytes, gone)
+
+
+def _judge_space(database: SetDatabase, needed: Mapping[str, Any], no_room_made: bool, findings: Findings) -> None:
     """Compare what the copy needs with what is free.
 
-    :param freed: databases that are dropped before it is loaded, as far as they exist.
+    :param no_room_made: whether there is no way that would need less room.
     """
-    need = database.database_bytes
-    if server.free is None:
-        findings.plan.append("free space on the server was not checked: %s" % server.free_where)
+    findings.space.append(dict(needed))
+    need, free, more = needed["needed"], needed["available"], needed["freed"]
+    if free is None:
+        findings.plan.append("free space on the server was not checked: %s" % needed["unseen"])
         return
-    more = sum(server.databases[name]["bytes"] or 0 for name in freed if name in server.databases)
-    has = "%s has %s free" % (server.free_where, format_bytes(server.free))
+    has = "%s has %s free" % (needed["path"], format_bytes(free))
     if more:
         has += ", and gets %s from what is dropped before" % format_bytes(more)
-    if server.free + more < need:
-        findings.blockers.append("the copy of %s needs about %s and %s" % (database.name, format_bytes(need), has))
+    if free + more < need:
+        text = "the copy of %s needs about %s and %s" % (database.name, format_bytes(need), has)
+        way = ". Make room there, or restore with mode=in_place, which drops the live database first"
+        findings.blockers.append(text + ("" if no_room_made else way))
     else:
         findings.plan.append("the copy needs about %s; %s" % (format_bytes(need), has))
+
+
+def judge_sum(findings: Findings, in_place: bool) -> None:
+    """Judge the copies of several databases together, where each of them alone would fit. Pure."""
+    if len(findings.space) > 1 and not findings.blockers:
+        findings.blockers += [
+            "%s has %s free, %s too little for all of them: %s"
+            % (short.path, format_bytes(short.available), format_bytes(short.lacks), _space.sentence(short.parts))
+            for short in _space.shortages(findings.space, in_place)
+        ]
 
 
 def _describe(server: Server, database: SetDatabase, names: Names, findings: Findings) -> None:
@@ -264,23 +295,35 @@ def judge_contents(
     return by_admin
 
 
-def _free_space(admin: Admin) -> tuple[int | None, str]:
-    """Return the free bytes where the server keeps databases and where that is; None and the reason otherwise."""
+def _places(admin: Admin, tablespaces: Collection[str]) -> dict[str, _space.FileSystem]:
+    """Return where these tablespaces lie; of what cannot be seen from here, the reason."""
     rows = admin.session.rows(
         "SELECT s.setting AS directory, extract(epoch FROM pg_catalog.pg_postmaster_start_time())::bigint AS started "
         "FROM pg_catalog.pg_settings s WHERE s.name = 'data_directory'"
     )
     if not rows or not rows[0]["directory"]:
-        return None, "the role may not see the data directory"
+        return dict.fromkeys(tablespaces, _space.FileSystem("", unseen="the role may not see the data directory"))
     directory = rows[0]["directory"]
+    unseen = _space.FileSystem("", unseen="the server's data directory %s cannot be seen from here" % directory)
     with Connection(admin.settings) as connection:
         try:
             lines = connection.read_file(os.path.join(directory, "postmaster.pid")).splitlines()
             if abs(int(lines[2]) - rows[0]["started"]) > _START_TOLERANCE_SECONDS:
-                return None, "%s where the programs run belongs to another server" % directory
-            return connection.free_bytes(directory), directory
+                other = "%s where the programs run belongs to another server" % directory
+                return dict.fromkeys(tablespaces, _space.FileSystem("", unseen=other))
         except (OSError, ValueError, IndexError):
-            return None, "the server's data directory %s cannot be seen from here" % directory
+            return dict.fromkeys(tablespaces, unseen)
+        folders = {_PG_DEFAULT: directory}
+        if set(tablespaces) - {_PG_DEFAULT}:
+            folders.update((row["name"], row["location"]) for row in admin.session.rows(_TABLESPACES))
+        return {name: _look_at(connection, folders[name]) for name in tablespaces if name in folders}
+
+
+def _look_at(connection: Connection, folder: str) -> _space.FileSystem:
+    try:
+        return connection.file_system(folder)
+    except (OSError, ValueError):
+        return _space.FileSystem("", unseen="the server's folder %s cannot be seen from here" % folder)
 
 
 def difference_lines(differences: Sequence[object], limit: int = 20) -> str:

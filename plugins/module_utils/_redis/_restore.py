@@ -16,7 +16,7 @@ import hashlib
 import time
 from dataclasses import dataclass
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _files
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _files, _mounts, _space
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     IntegrityError,
     RecoveryError,
@@ -77,11 +77,22 @@ class Request:
         return sorted(set(self.databases or self.settings.databases))
 
 
-def check(request: Request, source: Any, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Read the artifact to its last byte, compare it with the manifest and the server; return the plan."""
+def check(request: Request, source: Any, manifest: dict[str, Any], work_dir: str) -> dict[str, Any]:
+    """Read the artifact to its last byte, compare it with the manifest and the server; return the plan.
+
+    :param work_dir: where step prepare would keep both contents; what it needs there is ``space``.
+    """
     with source.artifact(ARTIFACT) as inp:
         contents = _plan.read_contents(inp)
-    return _compare(request, contents, manifest)
+    result = _compare(request, contents, manifest)
+    with Client(request.settings) as client:
+        needed = _stored(manifest) + read_facts(client).used_memory
+    what = "Redis, as it is and as it shall be,"
+    return dict(result, space=[_space.part("redis", what, _mounts.file_system(work_dir), needed)])
+
+
+def _stored(manifest: dict[str, Any]) -> int:
+    return next(int(item["size"]) for item in manifest["artifacts"] if item["path"] == ARTIFACT)
 
 
 def compare_with_manifest(contents: _plan.Contents, manifest: dict[str, Any]) -> None:
@@ -128,7 +139,7 @@ def prepare(request: Request, source: Any, manifest: dict[str, Any], folder: Wor
         )
     with Client(request.settings) as client:
         used = read_facts(client).used_memory
-    size = next(int(item["size"]) for item in manifest["artifacts"] if item["path"] == ARTIFACT)
+    size = _stored(manifest)
     free = _files.free_bytes(folder.path)
     if free < size + used:
         raise SpaceError(
