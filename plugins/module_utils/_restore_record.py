@@ -125,9 +125,12 @@ def begin(
     return record, dead
 
 
-def take(work_dir: str, restore_id: str, now: datetime.datetime, claim: Claim) -> tuple[dict[str, Any], list[str]]:
+def take(
+    work_dir: str, restore_id: str, now: datetime.datetime, claim: Claim, exchange: bool = True
+) -> tuple[dict[str, Any], list[str]]:
     """Make a restore that is to be taken back that of the claimant.
 
+    :param exchange: False while only that is prepared: what is live stays of one state.
     :returns: the record, and sentences about dead runs that are not waited for any more.
     :raises Occupied: another restore or rollback of the instance is under way.
     :raises StateError: there is no such restore.
@@ -140,10 +143,26 @@ def take(work_dir: str, restore_id: str, now: datetime.datetime, claim: Claim) -
         refuse_second(records, silent(work_dir, records), claim)
         dead = _free(work_dir, records, claim)
         record["owner"] = _owner(claim, now)
-        if record["state"] == DONE or record["phase"] in (SWAP, UNDO):
+        if exchange and (record["state"] == DONE or record["phase"] in (SWAP, UNDO)):
             record.update(phase=UNDO, exchanges=record["exchanges"] + 1)
         _write(os.path.join(work_dir, restore_id), record)
     return record, dead
+
+
+def let_go(work_dir: str, restore_id: str, claim: Claim) -> tuple[dict[str, Any], bool]:
+    """Give up a restore that the claimant took and did not begin to take back; return it, and whether it was theirs.
+
+    :raises StateError: there is no such restore.
+    """
+    with _alone(work_dir):
+        record = read(work_dir, restore_id)
+        if record is None:
+            raise _unknown(work_dir, restore_id)
+        mine = bool(record["owner"]) and record["owner"]["id"] == claim.owner.get("id")
+        if mine:
+            record["owner"] = {}
+            _write(os.path.join(work_dir, restore_id), record)
+    return record, mine
 
 
 def _owner(claim: Claim, now: datetime.datetime) -> dict[str, Any]:

@@ -98,6 +98,11 @@ options:
       - With V(undo) the restore becomes that of this run, as when it begins.
     type: str
     choices: [prepare, swap, undo]
+  claim:
+    description:
+      - V(true) makes a restore that is about to be taken back that of this run, as O(phase=undo) does, and changes
+        nothing else in the record. V(false) gives it up again.
+    type: bool
   databases:
     description:
       - Live names of the databases that are restored. What is recorded stays when not given.
@@ -162,7 +167,7 @@ environment:
   description:
     - The environment for the modules of this restore, which makes them give signs of life, and stops them where another
       run went on because there were none for too long.
-  returned: when the restore begins, or is taken up by O(phase=undo)
+  returned: when the restore begins, or is taken up by O(phase=undo) or O(claim=true)
   type: dict
 owners:
   description: The runs that forbid it.
@@ -211,6 +216,7 @@ ARGUMENT_SPEC = {
     "components": {"type": "list", "elements": "str", "default": []},
     "undo": {"type": "dict", "default": {}},
     "phase": {"type": "str", "choices": list(_restore_claim.PHASES)},
+    "claim": {"type": "bool"},
     **CLAIM_SPEC,
     "databases": {"type": "list", "elements": "str"},
     "directories": {"type": "list", "elements": "path"},
@@ -226,6 +232,8 @@ def body(ctx: Context) -> dict[str, object]:
     params, now = ctx.params, datetime.datetime.now(datetime.timezone.utc)
     work_dir, restore_id = params["work_dir"] or default_work_dir(), check_id(params["restore_id"])
     claim = _restore_claim.claim_of(params)
+    if params["claim"] is not None:
+        return claimed(ctx, work_dir, restore_id, claim)
     if params["manifest"] is None and (params["phase"] != _restore_claim.UNDO or ctx.check_mode):
         facts = {name: params[name] for name in ("databases", "directories", "phase", "safety_set", "gone", "state")}
         record, changed = _restore_record.update(work_dir, restore_id, facts, now, ctx.check_mode)
@@ -240,6 +248,17 @@ def body(ctx: Context) -> dict[str, object]:
         return {"changed": True, "record": facts}
     manifest = _manifest.validate(params["manifest"])
     return _taken(ctx, work_dir, _restore_record.begin(work_dir, manifest, facts, now, claim))
+
+
+def claimed(ctx: Context, work_dir: str, restore_id: str, claim: _restore_claim.Claim) -> dict[str, object]:
+    """Take a restore for this run, or let it go."""
+    if ctx.check_mode:
+        return {"changed": False}
+    if ctx.params["claim"]:
+        now = datetime.datetime.now(datetime.timezone.utc)
+        return _taken(ctx, work_dir, _restore_record.take(work_dir, restore_id, now, claim, exchange=False))
+    record, changed = _restore_record.let_go(work_dir, restore_id, claim)
+    return {"changed": changed, "record": record}
 
 
 def _taken(ctx: Context, work_dir: str, taken: tuple[dict[str, Any], list[str]]) -> dict[str, object]:

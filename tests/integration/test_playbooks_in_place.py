@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,6 +109,26 @@ def damaging(site: Site) -> Iterator[list[Path]]:
         thread.join()
 
 
+@contextmanager
+def while_saving(site: Site, restore_id: str) -> Iterator[list[dict[str, Any]]]:
+    """The record of a restore, looked at while a set is being made."""
+    seen: list[dict[str, Any]] = []
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(0.02):
+            if any(site.store.glob("*/*.partial/*")):
+                seen.append(records(site)[restore_id])
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        thread.join()
+
+
 def contradict(site: Site) -> str:
     """Copy the backup as a set whose fingerprint says other rows than its dump has; return its id."""
     source = site.store / "sso.example.org" / backup_of(site)
@@ -182,9 +203,13 @@ def test_a_finished_one_is_taken_back_by_its_safety_set(site: Site, good: Pictur
     assert check.ok, check.output
     assert "Would undo the restore %s" % FIRST in shown(check)
     assert differences(good, site.instance.picture()) == []
-    with watched(site) as seen:
+    assert records(site)[FIRST]["owner"] == {}, "what changed nothing is nobody's any more"
+    with watched(site) as seen, while_saving(site, FIRST) as saving:
         run = site.run("rollback")
     assert run.ok, run.output
+    # Another one that comes meanwhile is refused before it makes a set.
+    assert {bool(one["owner"]) for one in saving} == {True}
+    assert {one["phase"] for one in saving} == {""}, "nothing is exchanged yet"
     assert differences(old, site.instance.picture()) == []
     assert max(map(len, seen)) == 1
     assert site.leftovers() == []

@@ -35,14 +35,10 @@ def test_what_fits_alone_and_not_together_is_refused(small_disks: None, site: Si
     with mounted(tmp_path / "disk", "size=14m") as disk:
         # Nearly 7 MiB for the directory, and 3 MiB for Redis.
         places: dict[str, Any] = {"restore_paths": {"media": str(disk / "media")}, "work_dir": str(disk / "work")}
-        room = disk / "room"
-        run = site.run("restore", check=True, **chosen, **places)
-        assert run.ok, run.output
-        assert "space: the file system of %s has 14.0 MiB free, for: " % disk in shown(run)
-
-        room.write_bytes(bytes(6 << 20))
+        (disk / "room").write_bytes(bytes(6 << 20))
         run = site.run("restore", **chosen, **places)
         assert not run.ok
+        assert "space: the file system of %s has 8.0 MiB free, for: " % disk in shown(run)
         for text in (
             "The file system of %s has 8.0 MiB free" % disk,
             "the new copy of media about",

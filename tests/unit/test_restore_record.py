@@ -281,6 +281,16 @@ def test_the_phases_of_a_restore_and_of_its_rollback(tmp_path: Path) -> None:
         assert now() == ("swap", 1, True)
     _restore_record.update(work, OLD, {"state": "done"}, NOW)
     assert now() == ("", 1, False)
+    # In place a set is made before anything is exchanged: that is the claimant's, and still of one state.
+    _restore_record.take(work, OLD, NOW, claim, exchange=False)
+    assert now() == ("", 1, True)
+    second = _restore_claim.Claim(owner("second"))
+    with pytest.raises(_restore_claim.Occupied):
+        _restore_record.take(work, OLD, NOW, second, exchange=False)
+    assert not _restore_record.let_go(work, OLD, second)[1]
+    assert now() == ("", 1, True)
+    assert _restore_record.let_go(work, OLD, claim)[1]
+    assert now() == ("", 1, False)
     _restore_record.take(work, OLD, NOW, claim)
     assert now() == ("undo", 2, True)
     _restore_record.update(work, OLD, {"state": "failed"}, NOW)
