@@ -145,6 +145,20 @@ def mixed(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def superseded(records: Sequence[dict[str, Any]], done: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the dead restores that exchanged nothing, where a later one that is finished replaced all of the same.
+
+    What they had made of databases and directories was cleared before that one made its own.
+    """
+    return [
+        record
+        for record in records
+        if record["number"] < done["number"]
+        and (record["state"], record["phase"], record["owner"]) == ("running", PREPARE, {})
+        and _covers(done, record)
+    ]
+
+
 def _covers(later: dict[str, Any], record: dict[str, Any]) -> bool:
     return (
         later["state"] in _ENDED_WHOLE

@@ -17,11 +17,10 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest, _restore_folder
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, StateError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import (
     as_error,
@@ -35,6 +34,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._restore_cl
     UNDO,
     Claim,
     refuse_second,
+    superseded,
     took_over,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import check_id, format_utc, is_id
@@ -51,8 +51,6 @@ STATES = (RUNNING, DONE, PUT_BACK, FAILED, UNDONE, CLEANED)
 OPEN = (RUNNING, DONE, FAILED)
 #: What is live is all of one state.
 WHOLE = (DONE, PUT_BACK, UNDONE)
-#: What components keep in the folder of a restore until the swap. What compose keeps there says what was started.
-_PREPARED = ("config", "redis")
 _TEXTS = ("restore_id", "set_id", "instance", "deployment", "state", "started", "ended", "mode", "safety_set")
 _LISTS = ("components", "databases", "directories")
 #: ``safety_set`` is the id of the set that is the only way back, from right before anything is removed; ``gone`` says
@@ -187,9 +185,15 @@ def _clear(work_dir: str, records: Sequence[dict[str, Any]]) -> None:
     """Remove what restores had prepared that ended before their swap: nothing goes on with it. The records stay."""
     for record in records:
         if record["state"] == RUNNING and record["phase"] == PREPARE and not record["gone"]:
-            for name in _PREPARED:
-                # What cannot be removed is in nobody's way: cleanup names it.
-                shutil.rmtree(os.path.join(work_dir, record["restore_id"], name), ignore_errors=True)
+            _restore_folder.clear(os.path.join(work_dir, record["restore_id"]))
+
+
+def _forget_superseded(work_dir: str, done: dict[str, Any]) -> None:
+    for record in superseded(find(work_dir, done["instance"]).records, done):
+        # As long as it is noted there what of a project was started, a rollback may need it.
+        if not _restore_folder.notes_project(os.path.join(work_dir, record["restore_id"])):
+            with contextlib.suppress(OSError):
+                forget(work_dir, record["restore_id"])
 
 
 @contextlib.contextmanager
@@ -250,6 +254,8 @@ def update(
         fresh["owner"] = {}
     if fresh != record and not pretend:
         _write(os.path.join(work_dir, check_id(restore_id)), fresh)
+        if fresh["state"] == DONE:
+            _forget_superseded(work_dir, fresh)
     return fresh, fresh != record
 
 
@@ -368,15 +374,7 @@ def forget(work_dir: str, restore_id: str) -> None:
 
     :raises OSError: something in it cannot be removed.
     """
-    folder = os.path.join(work_dir, check_id(restore_id))
-    for name in os.listdir(folder):
-        path = os.path.join(folder, name)
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        elif name != NAME:
-            os.unlink(path)
-    os.unlink(os.path.join(folder, NAME))
-    os.rmdir(folder)
+    _restore_folder.remove(os.path.join(work_dir, check_id(restore_id)), NAME)
 
 
 def _known(found: Found, work_dir: str) -> str:

@@ -298,3 +298,39 @@ def test_the_phases_of_a_restore_and_of_its_rollback(tmp_path: Path) -> None:
     _restore_record.take(work, OLD, NOW, claim)
     _restore_record.update(work, OLD, {"state": "undone"}, NOW)
     assert now() == ("", 3, False)
+
+
+@pytest.mark.parametrize(
+    ("killed_at", "components", "more", "record"),
+    [
+        ({}, ["media"], "", False),
+        ({}, ["certs"], "", True),
+        # What exchanged something is a way back, and so is a note of what of a project was started.
+        ({"phase": "swap"}, ["media"], "", True),
+        ({"phase": "swap", "gone": True}, ["media"], "", True),
+        ({"state": "failed", "phase": "prepare"}, ["media"], "", True),
+        ({}, ["media"], "compose", True),
+    ],
+)
+def test_the_record_of_a_killed_restore_goes_once_the_same_was_restored(
+    tmp_path: Path, killed_at: dict[str, Any], components: list[str], more: str, record: bool
+) -> None:
+    work, dead, alive = str(tmp_path), owner("dead"), _restore_claim.Claim(owner("alive"), ("dead",))
+    _restore_record.begin(work, manifest(), facts(OLD), NOW, _restore_claim.Claim(dead))
+    _restore_record.update(work, OLD, {"directories": ["/media"], **killed_at}, NOW)
+    (tmp_path / OLD / more).mkdir(exist_ok=True)
+    _restore_record.begin(work, manifest(), {**facts(YOUNG), "components": components}, NOW, alive)
+    _restore_record.update(work, YOUNG, {"directories": ["/media"]}, NOW)
+    assert (tmp_path / OLD / "restore.json").exists(), "until the next one is finished a rollback may want it"
+    _restore_record.update(work, YOUNG, {"state": "done"}, NOW)
+    assert (tmp_path / OLD).exists() == record
+    assert (tmp_path / YOUNG / "restore.json").exists()
+
+
+def test_a_restore_that_lives_keeps_what_it_prepared(tmp_path: Path) -> None:
+    work = str(tmp_path)
+    _restore_record.begin(work, manifest(), facts(OLD), NOW, _restore_claim.Claim(owner("first")))
+    (tmp_path / OLD / "config").mkdir()
+    with pytest.raises(_restore_claim.Occupied):
+        _restore_record.begin(work, manifest(), facts(YOUNG), NOW, _restore_claim.Claim(owner("second")))
+    assert (tmp_path / OLD / "config").exists()
