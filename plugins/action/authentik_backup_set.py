@@ -21,7 +21,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count, format_bytes
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._age import check_recipients
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._facts import created_by, instance_facts
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import playbook_pid
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._liveness import playbook_pid
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import STORE_SPEC, Store, open_store
 
 _SPEC: dict[str, t.Any] = {

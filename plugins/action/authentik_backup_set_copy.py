@@ -15,7 +15,7 @@ from ansible.utils.display import Display
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, RecoveryError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count, format_bytes
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._copy import copy_set, is_there
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import playbook_pid
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._liveness import playbook_pid
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._selection import select
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import LATEST
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import STORE_SPEC, Store, open_store

@@ -17,7 +17,6 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     IntegrityError,
     StateError,
 )
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._backend import PARTIAL_SUFFIX
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._folder import copy
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import Notes
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PartialSet
@@ -54,15 +53,7 @@ def copy_set(source: Store, set_id: str, target: Store, now: datetime.datetime, 
     backup_set = source.get(set_id)
     if source.path == target.path:
         raise InputError("%s would be copied onto itself" % source.path, "Name another store to copy to")
-    target.backend.make()
-    target.backend.check_writable()
-    target.clear_dead()
-    partial = PartialSet(target.backend.folder(backup_set.set_id + PARTIAL_SUFFIX), backup_set.set_id)
-    if partial.folder.exists():
-        raise StateError(
-            "%s is being written by another run" % partial.path, "Try again when that has ended, or was ended"
-        )
-    partial.claim(now, pid, backup_set.recipients)
+    partial = target.open_copy(backup_set.set_id, now, pid, backup_set.recipients)
     try:
         _fill(partial, backup_set, target)
         # Before the set is one, so that no prune finds it without.

@@ -4,7 +4,7 @@
 
 # Private to the collection: names and behaviour may change in any release.
 
-"""A lock on the sets of one instance, for a process that removes some: one at a time.
+"""A lock on the sets of one instance, for a process that removes some, or begins one: one at a time.
 
 The system's own lock ends with the process, however that ends. Not every file system tells other machines of it, so the
 file also says who holds it and, by its time, that its owner lives. Readers need no lock.
@@ -19,14 +19,13 @@ import fcntl
 import json
 import os
 import shlex
-import socket
 import time
 import typing as t
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import StateError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import as_error
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import format_duration, format_utc
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import lives, process_start
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._liveness import lives, owner_of
 
 LOCK_NAME = ".prune.lock"
 
@@ -132,9 +131,7 @@ def new_owner(what: str) -> dict[str, t.Any]:
     :param what: what it does.
     """
     return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "start": process_start(os.getpid()),
+        **owner_of(os.getpid()),
         "started": format_utc(datetime.datetime.now(datetime.UTC)),
         "what": what,
     }

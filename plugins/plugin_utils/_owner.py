@@ -10,50 +10,36 @@ from __future__ import annotations
 
 import os
 import pwd
-import socket
 import typing as t
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import playbook_pid, process_start
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._liveness import (
+    owner_of,
+    place,
+    playbook_pid,
+    process_start,
+)
 
 
 def this_run() -> dict[str, t.Any]:
     """Return what tells this run from every other one, and what helps people to find it."""
-    pid, place = playbook_pid(), _place()
-    start = process_start(pid)
+    mine = owner_of(playbook_pid())
     try:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         user = str(os.getuid())
     return {
-        "id": "%s:%d:%s" % (place, pid, start),
-        "place": place,
-        "host": socket.gethostname(),
-        "pid": pid,
-        "start": start,
+        "id": "%s:%d:%s" % (mine["place"], mine["pid"], mine["start"]),
+        **mine,
         "user": user,
     }
 
 
-def _place() -> str:
-    """Return what has to be equal for process ids to be comparable.
-
-    A name does not do: containers of one image may share it, and the file that tells machines apart, too.
-    """
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as boot:
-            return "%s:%s" % (boot.read().strip(), os.readlink("/proc/self/ns/pid"))
-    except OSError:
-        return socket.gethostname()
-
-
 def ended(owners: t.Iterable[dict[str, t.Any]]) -> list[str]:
     """Return the ids of those owners that were runs on this controller and are no more."""
-    place = _place()
+    here = place()
     return [
-        owner["id"]
-        for owner in owners
-        if owner["place"] == place and process_start(int(owner["pid"])) != owner["start"]
+        owner["id"] for owner in owners if owner["place"] == here and process_start(int(owner["pid"])) != owner["start"]
     ]
 
 

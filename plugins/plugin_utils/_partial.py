@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
-import socket
 import time
 import typing as t
 
@@ -26,12 +24,14 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest i
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import (
     check_id,
+    format_duration,
     format_utc,
     parse_utc,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._age import encrypt_bytes
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._encrypted import StoreSink
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._folder import Folder
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._liveness import lives, owner_of
 
 _OWNER = ".owner.json"
 _RECORDS = ".components"
@@ -39,41 +39,6 @@ _HEARTBEAT_SECONDS = 10
 # Another machine's process cannot be looked at: only a very long silence proves it dead.
 _SILENCE_SECONDS = 24 * 3600
 _OWNERLESS_SECONDS = 60
-
-
-def process_start(pid: int) -> str:
-    """Return what tells this process from a later one of the same number; empty when it does not run."""
-    try:
-        with open("/proc/%d/stat" % pid, encoding="ascii", errors="replace") as stat:
-            fields = stat.read().rpartition(")")[2].split()
-        # Where nothing reaps orphans, as in containers, the dead stay in the table.
-        return "" if fields[0] in ("Z", "X") else fields[19]
-    except FileNotFoundError:
-        pass
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except PermissionError:
-        pass
-    return "running"
-
-
-def playbook_pid() -> int:
-    """Return the process id of the playbook run: action plugins run in children of it."""
-    return os.getppid()
-
-
-def lives(owner: dict[str, t.Any], age: float, silence: int) -> bool:
-    """Tell whether the process that an owner file names may still be at work.
-
-    :param owner: C(host), C(pid) and C(start).
-    :param age: seconds since the file was changed last.
-    :param silence: seconds after which a process of another machine counts as dead: it cannot be looked at.
-    """
-    if owner.get("host") == socket.gethostname():
-        return isinstance(owner.get("pid"), int) and process_start(owner["pid"]) == owner.get("start") != ""
-    return age < silence
 
 
 class PartialSet:
@@ -99,8 +64,7 @@ class PartialSet:
         :param recipients: public keys that everything in it is encrypted to, as they were checked.
         :raises RecoveryError: when the store does not accept it; nothing is left then.
         """
-        owner = {"host": socket.gethostname(), "pid": pid, "start": process_start(pid), "started": format_utc(now)}
-        owner["recipients"] = list(recipients)
+        owner = {**owner_of(pid), "started": format_utc(now), "recipients": list(recipients)}
         try:
             self.folder.write(_OWNER, json.dumps(owner).encode("ascii"))
         except BaseException:
@@ -117,17 +81,34 @@ class PartialSet:
         """The public keys that everything in the set is encrypted to; none for a plain set."""
         return list(self._owner()["recipients"])
 
-    def alive(self) -> bool:
-        """Tell whether a playbook run may still be writing into the set."""
+    def alive(self, silence: int = _SILENCE_SECONDS) -> bool:
+        """Tell whether a playbook run may still be writing into the set.
+
+        :param silence: seconds after which one on another machine counts as dead.
+        """
         age = self.folder.age(_OWNER)
         if age is not None:
             try:
-                return lives(self._owner(), age, _SILENCE_SECONDS)
+                return lives(self._owner(), age, silence)
             except IntegrityError:
                 pass
         # When it begins and ends, a set has no owner for a moment.
         age = self.folder.age()
         return age is not None and age < _OWNERLESS_SECONDS
+
+    def writer(self) -> str:
+        """Return who writes the set, as an operator reads it."""
+        age = self.folder.age(_OWNER)
+        if age is None:
+            return "a run that has just begun, or is about to end"
+        try:
+            owner = self._owner()
+        except IntegrityError:
+            return "a run that cannot be told"
+        return "process %s on %s, since %s, which was seen %s ago" % (
+            *(owner[name] for name in ("pid", "host", "started")),
+            format_duration(age),
+        )
 
     def heartbeat(self) -> None:
         """Say that the set is being written; cheap enough to call often."""

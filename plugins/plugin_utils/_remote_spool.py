@@ -23,7 +23,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     StateError,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._spool import ABORT_NAME, LEASE_NAME, STATE_NAME
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import playbook_pid, process_start
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._liveness import playbook_pid, process_start
 
 # A chunk that travels slower than this is taken for a dead connection.
 _SLOWEST_BYTES_PER_SECOND = 64 * 1024

@@ -21,6 +21,7 @@ import time
 import typing as t
 
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._folder_s3 import Prefix
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._liveness import lives
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._lock import (
     LOCK_NAME,
     SILENCE_SECONDS,
@@ -28,7 +29,6 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._lock impor
     new_owner,
     refusal,
 )
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import lives
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_errors import ConditionError
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_small import conditions, get_small, put_small
 

@@ -36,6 +36,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
     is_id,
     new_id,
 )
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _writer
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._backend import (
     DELETING_SUFFIX,
     PARTIAL_SUFFIX,
@@ -127,14 +128,14 @@ class Store:
         """Start a set, after clearing unfinished ones whose run is dead.
 
         :param recipients: public keys, checked before, that all of it is encrypted to; none for a plain set.
+        :raises StateError: while another run writes a set of the instance, or removes some.
         :raises RecoveryError: when the store cannot be written.
         """
-        self.backend.make()
-        self.backend.check_writable()
-        self.clear_dead()
-        partial = self._partial(self.propose(now, entropy))
-        partial.claim(now, pid, recipients)
-        return partial
+        return _writer.begin(self.backend, lambda: self._partial(self.propose(now, entropy)), now, pid, recipients)
+
+    def open_copy(self, set_id: str, now: datetime.datetime, pid: int, recipients: t.Sequence[str]) -> PartialSet:
+        """Start a set that keeps the id that it has in another store; else as :meth:`open`."""
+        return _writer.begin(self.backend, lambda: self._partial(set_id), now, pid, recipients)
 
     def propose(self, now: datetime.datetime, entropy: bytes) -> str:
         """Return an id for a new set: it sorts after all that are there, even when the clock went back."""
@@ -165,14 +166,7 @@ class Store:
 
     def clear_dead(self) -> list[str]:
         """Remove unfinished sets that no living run writes and return their names."""
-        removed = []
-        for name in _shown(self.backend):
-            if re.fullmatch(ID_PATTERN + re.escape(PARTIAL_SUFFIX), name):
-                partial = self._partial(name[: -len(PARTIAL_SUFFIX)])
-                if not partial.alive():
-                    partial.discard()
-                    removed.append(name)
-        return removed
+        return _writer.clear_dead(self.backend)
 
     def list_sets(self, recheck: bool = False, remember: bool = False) -> tuple[list[BackupSet], list[Problem]]:
         """Return the sets, newest first, and everything that is not one.

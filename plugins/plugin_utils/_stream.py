@@ -25,7 +25,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._spool impo
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._encrypted import StoredArtifact, StoreSink
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._job import AsyncJob
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import playbook_pid, process_start
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._liveness import playbook_pid, process_start
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._progress import Progress
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._remote_spool import Look, RemoteSpool, SpoolGone
 

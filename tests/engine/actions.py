@@ -54,10 +54,12 @@ def backup(world: World, rng: random.Random) -> Action:
         world.product.entropy = random.Random(entropy)
         return world.product.backup(made)
 
+    def expect() -> Expected:
+        busy = world.locked or bool(world.alive - world.silent)
+        return Expected(coming=made, refused=made.fails or busy)
+
     words = [*made.artifacts, *(word for word in ("encrypted", "restore_id", "fails") if getattr(made, word))]
-    return Action(
-        "backup", "backup of %s" % ", ".join(words), lambda: Expected(coming=made, refused=made.fails), run, opens=True
-    )
+    return Action("backup", "backup of %s" % ", ".join(words), expect, run, opens=True)
 
 
 def prune(world: World, rng: random.Random) -> Action:
@@ -270,21 +272,22 @@ def foreign(world: World, rng: random.Random) -> str:
     if world.alive or world.locked:
         world.disk.forget_foreign(world.alive, rng.random() < 0.5)
         world.alive.clear()
+        world.silent.clear()
         world.locked = False
         return "the other machine is silent for long"
-    lives = rng.random() < 0.5
+    hours = rng.choice([0, 0, 2, 25])
     if rng.random() < 0.5:
-        world.disk.foreign_lock(600 if lives else 7200)
-        world.locked = lives
-        return "another machine's lock, %s" % ("alive" if lives else "dead")
+        world.disk.foreign_lock(600 + hours * 3600)
+        world.locked = hours == 0
+        return "another machine's lock, silent for %d h" % hours
     newest = max([*world.known, world.now.strftime("%Y%m%dT%H%M%SZ-0000")])
     later = retention.id_time(newest) + datetime.timedelta(seconds=1)
     name = world.disk.foreign_partial(
-        "%s-%04x" % (later.strftime("%Y%m%dT%H%M%SZ"), rng.randrange(1 << 16)), 3600 if lives else 25 * 3600
+        "%s-%04x" % (later.strftime("%Y%m%dT%H%M%SZ"), rng.randrange(1 << 16)), 600 + hours * 3600
     )
-    if lives:
-        world.alive.add(name)
-    return "%s of another machine, %s" % (name, "alive" if lives else "dead")
+    world.alive |= {name} if hours < 24 else set()
+    world.silent |= {name} if 0 < hours < 24 else set()
+    return "%s of another machine, silent for %d h" % (name, hours)
 
 
 def by_hand(world: World, rng: random.Random) -> str:

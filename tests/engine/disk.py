@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -108,6 +109,20 @@ class Disk:
                 os.utime(self.folder / path, (1, 1))
         for name in partials if gone else ():
             self.remove(name)
+
+    def held(self) -> bool:
+        """Tell whether a process of this machine holds the lock now."""
+        try:
+            descriptor = os.open(self.folder / LOCK, os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     def grow_old(self) -> None:
         """Let a minute pass for what tells a writer that was killed from a slow one by its age alone."""

@@ -28,7 +28,8 @@ _SUMS, _MANIFEST, _SEAL, _RESTORE = "SHA256SUMS", "manifest.json", "manifest.sha
 class World:
     """The store, what the engine knows of it, and the instance that is backed up.
 
-    :ivar alive: unfinished sets whose owner lives.
+    :ivar alive: unfinished sets whose owner lives, by what is known of it.
+    :ivar silent: those of them of which nothing was heard for an hour.
     :ivar locked: whether somebody who lives holds the lock.
     """
 
@@ -43,6 +44,7 @@ class World:
         self.known: dict[str, Known] = {}
         self.accepted = ""
         self.alive: set[str] = set()
+        self.silent: set[str] = set()
         self.locked = False
         self.live: dict[str, Any] = {}
         self.steps: dict[str, int] = {}
@@ -249,6 +251,7 @@ def strays(world: World, opened: bool, pruned: bool) -> list[str]:
     names = world.disk.names()
     found = []
     if opened:
+        found += [one for one in names if one == LOCK]
         found += [one for one in names if ID.match(one) and one.endswith(".partial") and one not in world.alive]
     if pruned:
         sets = {one for one in names if ID.fullmatch(one)}

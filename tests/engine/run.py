@@ -109,7 +109,8 @@ class Run:
         self._add(" -> %s" % _short(result))
         found = _refusal(expected, result)
         found += oracle.judge(self.world, [(expected, REFUSED if refused else DONE)])
-        return found + oracle.strays(self.world, action.opens, action.prunes and not refused)
+        # Whoever was refused the lock cleared nothing.
+        return found + oracle.strays(self.world, action.opens and not self.world.locked, action.prunes and not refused)
 
     def _killed(self, action: Action, rng: random.Random) -> list[str]:
         """Kill the action's process at a step."""
@@ -124,14 +125,15 @@ class Run:
     def _starved(self, action: Action, rng: random.Random) -> list[str]:
         """Let the disk be full from a step on."""
         expected, steps = action.expect(), Steps(self._number(action, rng), lambda: None)
+        names = self.world.disk.names()
         with steps.watched(self.world.product), full_disk(steps):
             result = action.run()
         if steps.count < steps.number:
             return self._ended(action, expected, result)
         self._add(" -> the disk is full from step %d: %s" % (steps.number, _short(result)))
         found = oracle.judge(self.world, [(expected, BROKEN)])
-        unfinished = [one for one in oracle.strays(self.world, action.opens, False) if action.name == "backup"]
-        return found + unfinished
+        left = sorted(name for name in self.world.disk.names() - names if name.endswith(".partial"))
+        return found + ["%s is left" % name for name in left]
 
     def _meanwhile(self, action: Action, rng: random.Random) -> list[str]:
         """Let another action through while this one waits at a step, which then goes on or is killed there."""
@@ -147,7 +149,7 @@ class Run:
         world.alive |= mine
         found = oracle.judge(world, [(before, GOES_ON)])
         before = _left_to_do(world, before)
-        world.locked = was_locked or (action.prunes and oracle.LOCK in world.disk.names())
+        world.locked = was_locked or world.disk.held()
         found += self._through(self._other(rng), before)
         world.alive -= mine
         world.locked = was_locked
@@ -156,6 +158,8 @@ class Run:
         world.disk.grow_old()
         self._add("is killed" if ended is None else "ends: %s" % _short(ended))
         outcomes = [(before, BROKEN), (now, BROKEN)]
+        if ended is not None and action.opens and ended["failed"] and not (before.refused or now.refused):
+            found.append("refused without need: %s" % ended["msg"])
         if ended is not None and before.coming:
             outcomes[0] = (before, REFUSED if ended["failed"] else DONE)
             outcomes[1] = (Expected(), BROKEN)

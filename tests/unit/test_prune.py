@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import pytest
 
 from ansible_collections.authentik_ops.recovery.plugins.action import authentik_prune
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import StateError
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _lock, _partial, _prune
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _liveness, _lock, _prune
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._folder import Directory
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import new_check
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
@@ -355,7 +356,8 @@ def test_while_one_prunes_another_is_refused_and_readers_are_not(store: Store) -
         assert "a prune (process %d on " % child in refused["msg"]
         assert ids(store) == made
         assert prune(store, check=True)["deleted"] == made[:2]
-        publish(store, now=NOW + 9 * DAY)
+        with pytest.raises(StateError, match=r"locked by a prune \(process %d on " % child):
+            publish(store, now=NOW + 9 * DAY)
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -364,6 +366,7 @@ def test_while_one_prunes_another_is_refused_and_readers_are_not(store: Store) -
     lock = store.removal().lock("x")
     with lock:
         assert "process %d" % child in lock.taken_over
+    publish(store, now=NOW + 9 * DAY)
     assert prune(store)["deleted"] == made[:3]
     assert not Path(store.path, _lock.LOCK_NAME).exists()
 
@@ -394,7 +397,7 @@ def test_where_the_file_system_has_no_locks_the_owner_in_the_file_counts(
         raise OSError(95, "Operation not supported")
 
     days(store, 3)
-    me = {"host": _lock.socket.gethostname(), "pid": os.getpid(), "start": _partial.process_start(os.getpid())}
+    me = {"host": socket.gethostname(), "pid": os.getpid(), "start": _liveness.process_start(os.getpid())}
     owner_file(store, **me)
     monkeypatch.setattr(_lock.fcntl, "flock", refuse)
     with pytest.raises(StateError, match="locked by a prune"), store.removal().lock("x"):

@@ -239,6 +239,7 @@ def test_what_changed_between_writing_and_publishing_is_not_published(store: Sto
             artifact.unlink()
         with pytest.raises(IntegrityError):
             store.publish(partial, manifest_of(partial, artifacts), NOW)
+        partial.discard()
     assert store.list_sets()[0] == []
 
 
@@ -272,6 +273,7 @@ def test_where_links_are_not_possible_the_artifact_is_copied_and_compared(
     source = Path(first.path) / artifact["path"]
     source.chmod(0o600)
     source.write_bytes(b"x" * 5000)
+    partial.discard()
     other = store.open(NOW, os.urandom(2), os.getpid())
     with pytest.raises(IntegrityError, match="SHA-256"):
         other.link(first.folder, artifact)
