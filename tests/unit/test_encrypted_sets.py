@@ -298,12 +298,14 @@ def test_a_set_without_recipients_is_plain_and_one_that_needs_some_is_not_opened
 
 
 def test_a_set_is_not_published_with_an_artifact_that_is_not_encrypted(store: Store, tmp_path: Path) -> None:
-    partial = opened(store, age_key(tmp_path, "a"))
     plain = store.open(NOW, b"xx", os.getpid())
     with plain.sink().artifact("static/media.tar") as out:
         out.write(b"plain")
+    os.link(Path(plain.path, "static/media.tar"), tmp_path / "media.tar")
+    plain.discard()
+    partial = opened(store, age_key(tmp_path, "a"))
     Path(partial.path, "static").mkdir()
-    os.link(Path(plain.path, "static/media.tar"), Path(partial.path, "static/media.tar"))
+    os.link(tmp_path / "media.tar", Path(partial.path, "static/media.tar"))
     fixed = {"component": "media", "linked_from": None, "tool": None, "seconds": 1, "bytes_per_second": 1}
     entry = {**out.entry(), **fixed, "compression": "none"}
     partial.save_record({"component": "media", "artifacts": [{"path": "static/media.tar"}]}, [entry])
