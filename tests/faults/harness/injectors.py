@@ -69,6 +69,8 @@ class Fault:
                 other.finish()
             if not self.killed:
                 self.run.finish()
+            # What it says in the end, nobody reads.
+            self.killed |= self.point.fault == "close-screen" and self.run.rc != 0
             self._must_have_happened()
         except Missed:
             self.run.finish()
@@ -184,7 +186,7 @@ class Fault:
             raise Missed("the step was over")
 
     def close_screen(self) -> None:
-        """Nobody reads what the run prints any more (EPIPE)."""
+        """Nobody reads what the run prints any more (EPIPE): it goes on unheard, or ends like one that is killed."""
         self._must_be_within()
         self.run.close_screen()
 
@@ -260,9 +262,12 @@ def faketime() -> str:
 
 
 def clock_of_yesterday() -> dict[str, str]:
-    """Return the environment in which all clocks of a run went back by a day; empty without libfaketime."""
+    """Return the environment in which the clock of a run went back by a day; empty without libfaketime."""
     library = faketime()
-    return {"LD_PRELOAD": library, "FAKETIME": "-1d"} if library else {}
+    # What counts the seconds since the machine was started goes on, as it does where a clock is set back; else nothing
+    # that waits for some time comes to its end.
+    steady = dict.fromkeys(("DONT_FAKE_MONOTONIC", "FAKETIME_DONT_FAKE_MONOTONIC"), "1")
+    return {"LD_PRELOAD": library, "FAKETIME": "-1d", **steady} if library else {}
 
 
 def left_out(real_disks: bool) -> dict[str, str]:
