@@ -26,6 +26,8 @@ from tests.faults.harness.lab import Lab
 from tests.faults.harness.points import Point, chains, choose, every
 from tests.faults.harness.runs import Run, Step, Stuck, end_with_parent
 from tests.faults.harness.trial import Trials, Verdict
+from tests.support.packed import folder_for
+from tests.support.playbook import ROOT
 
 _IN_NAMESPACE = "RECOVERY_FAULTS_NAMESPACE"
 #: Points between two plain runs.
@@ -82,6 +84,8 @@ def _lanes(arguments: argparse.Namespace, root: Path) -> tuple[list[Verdict], di
     unknown = [one.fault for one in given if one.fault not in FAULTS]
     if unknown:
         raise SystemExit("unknown: %s. There are: %s" % (", ".join(unknown), ", ".join(sorted(FAULTS))))
+    # Made by this process, which also removes it: lanes end without cleaning up.
+    folder_for(str(ROOT / ".collections"))
     work: Queue[list[Point] | None] = context.Queue()
     told: Queue[tuple[str, object]] = context.Queue()
     groups = chains(given, len(given))

@@ -80,8 +80,6 @@ class Run:
         controller = lab.site.controller
         folder = lab.root / "runs"
         folder.mkdir(exist_ok=True)
-        packed = lab.root / "packed"
-        packed.mkdir(exist_ok=True)
         self.screen = folder / (self.mark + ".txt")
         self._steps, self._gate = folder / (self.mark + ".steps"), folder / (self.mark + ".gate")
         if hold:
@@ -92,7 +90,6 @@ class Run:
                 "RECOVERY_FAULT_STEPS": str(self._steps),
                 "RECOVERY_FAULT_STEP": hold,
                 "RECOVERY_FAULT_GATE": str(self._gate) if hold else "",
-                "RECOVERY_TEST_PACKED": str(packed),
                 "ANSIBLE_CALLBACKS_ENABLED": "fault_steps",
                 "ANSIBLE_PIPELINING": "true",
                 "PYTHONUNBUFFERED": "1",

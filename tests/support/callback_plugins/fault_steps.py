@@ -5,8 +5,7 @@
 """Callback that writes down each step as it begins and ends, and waits at one of them.
 
 ``RECOVERY_FAULT_STEPS`` names the file, ``RECOVERY_FAULT_STEP`` the step at whose beginning the run waits for as long
-as the file ``RECOVERY_FAULT_GATE`` exists. ``RECOVERY_TEST_PACKED`` names a folder for the modules that were packed, so
-that the next run need not do it again.
+as the file ``RECOVERY_FAULT_GATE`` exists.
 """
 
 from __future__ import annotations
@@ -42,9 +41,6 @@ class CallbackModule(CallbackBase):
         os.symlink(os.environ["RECOVERY_TEST_PACKED"], os.path.join(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache"))
         self._counts: dict[str, int] = {}
         self._step = ""
-        if os.environ.get("RECOVERY_TEST_PACKED"):
-            # Where Ansible looks first; the folder of the run is removed at its end, and with it the link.
-            os.symlink(os.environ["RECOVERY_TEST_PACKED"], os.path.join(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache"))
 
     def _write(self, what: str, **more: Any) -> None:
         line = {"what": what, "step": self._step, "time": time.time(), **more}
