@@ -19,10 +19,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils import (
     _files,
     _manifest,
     _restore_lease,
-    _spool_sink,
-    _spool_source,
 )
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment import _discover
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     InputError,
     IntegrityError,
@@ -33,6 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils import _spool_sink, _spool_source
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import (
         Instance,
         PostgresSettings,
@@ -182,14 +180,14 @@ class Context:
         """The instance, discovered on first use; what an operator should look at becomes a warning."""
         if self._instance is None:
             bin_dir = self.params["postgresql_bin_dir"]
-            self._instance = _discover.discover(self.params, lambda settings: read_history(settings, bin_dir))
+            self._instance = _discover(self.params, lambda settings: read_history(settings, bin_dir))
             for warning in self._instance.warnings:
                 self.warn(warning)
         return self._instance
 
     def look_without_database(self) -> Instance:
         """Return the instance as files and systemd describe it, for when the database may be away."""
-        instance = _discover.discover(self.params)
+        instance = _discover(self.params)
         for warning in instance.warnings:
             self.warn(warning)
         return instance
@@ -203,6 +201,8 @@ class Context:
         if bool(spool) == bool(dest):
             raise InputError("Exactly one of dest and backup_set has to be given")
         if spool:
+            from ansible_collections.authentik_ops.recovery.plugins.module_utils import _spool_sink
+
             return _spool_sink.SpoolSink(spool["path"], spool["chunk_size"], spool["window"])
         return _files.DirectorySink(dest)
 
@@ -213,6 +213,8 @@ class Context:
         """
         artifacts = self.manifest()["artifacts"]
         if self.params["spool"]:
+            from ansible_collections.authentik_ops.recovery.plugins.module_utils import _spool_source
+
             return _spool_source.SpoolSource(self.params["spool"]["path"], artifacts)
         return _files.DirectorySource(self.params["src"], artifacts)
 
@@ -238,6 +240,13 @@ class Context:
                 "Leave it on the controller and give backup_set instead of src, so that it is decrypted there",
             )
         return manifest
+
+
+def _discover(options: dict[str, Any], read_history: Callable[[PostgresSettings], list[str]] | None = None) -> Instance:
+    # Python compiles a module's files anew in each task, and these are half of them: not where nobody asks.
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._discover import discover
+
+    return discover(options, read_history)
 
 
 def read_history(settings: PostgresSettings, bin_dir: str | None = None) -> list[str]:

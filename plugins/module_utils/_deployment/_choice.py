@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment import _compose_project
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     DiscoveryError,
     InputError,
@@ -83,6 +82,8 @@ def _required(options: dict[str, Any], system: System, why: str) -> Choice:
         )
     docker.ping()
     _refuse_remote(docker)
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment import _compose_project
+
     engine = _compose_project.look(docker)
     project = _compose_project.choose(options, engine, system)
     if project is None:
@@ -103,6 +104,9 @@ def _found(options: dict[str, Any], system: System, units: Sequence[str]) -> Cho
     try:
         docker.ping(_PATIENCE)
         _refuse_remote(docker)
+        # Much to compile in each task, and nothing to a host without an engine.
+        from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment import _compose_project
+
         engine = _compose_project.look(docker)
     except RecoveryError as exc:
         text = "Compose projects were not looked for: %s" % exc

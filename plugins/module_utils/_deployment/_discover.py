@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment import _units, _yaml
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._choice import choose_deployment
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._compose import discover_project
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._config import (
     Configuration,
     Variable,
@@ -65,6 +64,10 @@ def discover(
     units, _containers = _units.find_units(system)
     choice = choose_deployment(options, system, [name for name in sorted(units) if units[name] != "outpost"])
     if choice.engine is not None and choice.project is not None:
+        from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._compose import (
+            discover_project,
+        )
+
         return discover_project(options, read_history, system, choice.engine, choice.project)
     return _Discovery(options, system, warnings=list(choice.warnings)).run(read_history)
 
