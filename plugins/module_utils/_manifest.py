@@ -14,6 +14,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import math
 import os
 import re
 import typing as t
@@ -124,10 +125,14 @@ def load(text: t.Union[str, bytes]) -> dict[str, t.Any]:
     :raises IntegrityError: broken JSON, a newer format, or a shape that is not the schema's.
     """
     try:
-        manifest = json.loads(text)
-    except ValueError as exc:
+        manifest = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as exc:
         raise IntegrityError("The manifest is not valid JSON: %s" % exc, "The set is damaged: use another one") from exc
     return validate(manifest)
+
+
+def _no_number(text: str) -> t.NoReturn:
+    raise ValueError("it holds %s" % text)
 
 
 def validate(manifest: t.Any) -> dict[str, t.Any]:
@@ -254,7 +259,7 @@ def check_artifact_path(path: str) -> str:
     """
     parts = path.split("/")
     bad = any(part in ("", ".", "..") or part.startswith(".") for part in parts)
-    if bad or len(parts) < 2 or any(ord(char) < 32 or char == "\\" for char in path):
+    if bad or len(parts) < 2 or any(ord(char) < 32 or char == "\\" or "\ud800" <= char <= "\udfff" for char in path):
         raise InputError(
             "%r cannot be the path of an artifact" % path,
             "It has to be '<folder>/<name>' inside the set, without '..', leading '.' or control characters",
@@ -349,10 +354,8 @@ def _check_instructions(manifest: dict[str, t.Any]) -> None:
     _check_fields(manifest, {"instructions": dict}, "")
     found = manifest["instructions"]
     _check_fields(found, {"path": str, "size": int, "sha256": str}, "instructions.")
-    if found["path"] != RESTORE_NAME:
-        raise _invalid("instructions.path is %r" % found["path"])
-    if found["size"] < 0 or not _SHA256.fullmatch(found["sha256"]):
-        raise _invalid("instructions have no size or no SHA-256")
+    if found["path"] != RESTORE_NAME or found["size"] < 0 or not _SHA256.fullmatch(found["sha256"]):
+        raise _invalid("instructions are no record of %s" % RESTORE_NAME)
 
 
 def _check_component(name: str, record: t.Any, paths: set[str]) -> None:
@@ -389,6 +392,8 @@ def _check_fields(value: dict[str, t.Any], fields: dict[str, t.Any], where: str)
             raise _invalid("%s%s is missing" % (where, name))
         if not isinstance(value[name], kind) or (isinstance(value[name], bool) and kind is not bool):
             raise _invalid("%s%s is %s" % (where, name, type(value[name]).__name__))
+        if isinstance(value[name], float) and not math.isfinite(value[name]):
+            raise _invalid("%s%s is no finite number" % (where, name))
 
 
 def _invalid(reason: str) -> IntegrityError:

@@ -15,9 +15,11 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import time
 import typing as t
 
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import (
     BLOCK,
     ArtifactReader,
@@ -171,11 +173,16 @@ class Directory:
     def read(self, name: str, limit: int = SMALL) -> bytes | None:
         """Return a small file, None when it is not there."""
         try:
-            with open(self.at(name), "rb") as stream:
+            # Neither a link nor a pipe is a file of a store, and opening a pipe would wait for ever.
+            with open(os.open(self.at(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
+                if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                    raise _no_file(self.at(name))
                 return stream.read(limit)
         except FileNotFoundError:
             return None
         except OSError as exc:
+            if exc.errno in (errno.ELOOP, errno.EISDIR):
+                raise _no_file(self.at(name)) from exc
             raise as_error("read", self.at(name), exc) from exc
 
     def write(self, name: str, data: bytes, mode: int = 0o600) -> None:
@@ -254,6 +261,10 @@ def copy(artifact: dict[str, t.Any], origin: Folder, target: Folder, beat: t.Cal
                 break
             out.write(data)
             beat()
+
+
+def _no_file(path: str) -> IntegrityError:
+    return IntegrityError("%s is not a regular file" % path, "The set is damaged: use another one")
 
 
 def _forget_cache(path: str) -> None:

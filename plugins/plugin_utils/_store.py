@@ -69,7 +69,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets impor
     brief,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stored import (
-    check_stored_sizes,
+    check_stored_files,
     check_sums,
     load_manifest,
     read_back,
@@ -420,7 +420,7 @@ class Store:
             )
         if not known:
             check_sums(folder, manifest, text)
-        check_stored_sizes(folder, manifest["artifacts"])
+        check_stored_files(folder, manifest)
         checks = notes.checks(name, sha256)
         failed = failure_of(checks)
         if failed and not recheck:

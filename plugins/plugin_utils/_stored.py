@@ -9,12 +9,15 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import typing as t
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._folder import Folder
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._restore_text import render
+
+_OWN = (_manifest.MANIFEST_NAME, _manifest.SUMS_NAME, _manifest.SEAL_NAME, _manifest.RESTORE_NAME)
 
 
 def read_back(folder: Folder, artifacts: t.Sequence[dict[str, t.Any]]) -> None:
@@ -92,10 +95,21 @@ def _read(folder: Folder, name: str, what: str) -> bytes:
     return found
 
 
-def check_stored_sizes(folder: Folder, artifacts: t.Iterable[dict[str, t.Any]]) -> None:
-    """Refuse a set of which an artifact is missing or not as long as it was recorded."""
-    files = folder.files()
-    for artifact in artifacts:
+def check_stored_files(folder: Folder, manifest: dict[str, t.Any]) -> None:
+    """Refuse a set of which an artifact is missing or not as long as it was recorded, and one with files of others.
+
+    Whoever restores by hand could take another file for an artifact. Hidden ones are what systems leave behind.
+    """
+    files, artifacts = folder.files(), manifest["artifacts"]
+    own = {*_OWN, *(artifact["path"] for artifact in artifacts)}
+    for name in sorted(files):
+        if name not in own and not any(part.startswith(".") for part in name.split("/")):
+            raise IntegrityError(
+                "%s is not in the manifest of the set" % folder.at(name),
+                "Somebody put it there. Find out who and why, then move it away or use another set",
+                "ls -l %s" % shlex.quote(folder.at(name)),
+            )
+    for artifact in [*artifacts, *([manifest["instructions"]] if "instructions" in manifest else [])]:
         full, size = folder.at(artifact["path"]), files.get(artifact["path"])
         if size is None:
             raise IntegrityError("The artifact %s is missing" % full, "The set is damaged: use another one")

@@ -10,6 +10,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import RecoveryError
@@ -72,6 +73,18 @@ class Damages:
     def close(self) -> None:
         """Let go of the servers."""
         self._watch.close()
+
+    def refused_by_modules(self, path: str, folder: Path) -> RecoveryError | None:
+        """Return why the check of a restore refuses the artifact at ``path`` of a set; None when it does not."""
+        try:
+            self._judge.step("check", path, folder)
+        except RecoveryError as exc:
+            return exc
+        return None
+
+    def changes(self) -> list[str]:
+        """Return what of the live instance is no longer as it was, as far as that is told cheaply."""
+        return self._watch.changes()
 
     def at_rest(self, flips: int, cuts: int) -> Outcome:
         """Damage files of the published set: the restore has to refuse it, and so has the list that verifies."""
