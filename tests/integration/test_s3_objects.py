@@ -233,7 +233,7 @@ def test_a_copy_keeps_content_and_metadata(s3_server: S3Server, s3_client: Clien
     for name, at_once in (("sso/one", 10 * PART), ("sso/parts", 2 * PART)):
         told = objects.copy(s3_client, (s3_place, "sso/a"), (s3_place, name), at_once)
         assert told["ContentLength"] == len(data)
-        found = s3_server.client().get_object(Bucket=s3_place.bucket, Key=s3_place.key(name))
+        found = s3_server.judge.get_object(Bucket=s3_place.bucket, Key=s3_place.key(name))
         assert (found["Body"].read(), found["ContentType"], found["Metadata"]) == (
             data,
             "image/png",

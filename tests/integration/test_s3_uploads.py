@@ -57,7 +57,7 @@ def test_what_is_written_is_read_again(s3_server: S3Server, s3_client: Client, s
         expected["backups/authentik/sso/%d" % size] = data
     assert stored(s3_server, s3_place) == expected
     # One request is enough where everything fits into one.
-    raw = s3_server.client()
+    raw = s3_server.judge
     for size, parts in ((PART, 0), (PART + 1, 2), (20 * PART + 3, 21)):
         etag = raw.head_object(Bucket=s3_place.bucket, Key="backups/authentik/sso/%d" % size)["ETag"].strip('"')
         assert int(etag.partition("-")[2] or 0) == parts

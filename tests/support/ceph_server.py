@@ -11,6 +11,7 @@ everything is in memory.
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import re
 import shutil
@@ -125,8 +126,9 @@ class CephServer:
         keys = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "region": REGION}
         return {"endpoint_url": self.url, "retry_seconds": 20, **keys, **more}
 
-    def client(self) -> Any:
-        """Return boto3's own client, with none of the collection's code."""
+    @functools.cached_property
+    def judge(self) -> Any:
+        """boto3's own client, with none of the collection's code."""
         import boto3
 
         return boto3.client(
@@ -143,7 +145,7 @@ class CephServer:
         :param locked: with Object Lock, and so with versions.
         """
         name = "recovery-%s" % os.urandom(6).hex()
-        self.client().create_bucket(Bucket=name, ObjectLockEnabledForBucket=locked)
+        self.judge.create_bucket(Bucket=name, ObjectLockEnabledForBucket=locked)
         return name
 
     def _make(self) -> None:

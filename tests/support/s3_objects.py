@@ -35,13 +35,13 @@ def content(size: int) -> bytes:
 
 def stored(server: S3Server, place: Location) -> dict[str, bytes]:
     """Everything in the bucket, by its whole key."""
-    raw = server.client()
+    raw = server.judge
     listed = raw.list_objects_v2(Bucket=place.bucket).get("Contents", [])
     return {one["Key"]: raw.get_object(Bucket=place.bucket, Key=one["Key"])["Body"].read() for one in listed}
 
 
 def unfinished(server: S3Server, place: Location) -> list[str]:
-    return [one["Key"] for one in server.client().list_multipart_uploads(Bucket=place.bucket).get("Uploads", [])]
+    return [one["Key"] for one in server.judge.list_multipart_uploads(Bucket=place.bucket).get("Uploads", [])]
 
 
 def upload(client: Client, place: Location, name: str, data: bytes, part_size: int = PART) -> Upload:

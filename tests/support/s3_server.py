@@ -114,9 +114,9 @@ class S3Server:
         """Return the same over TLS."""
         return self.options(**{"endpoint_url": self.tls_url, "ca_bundle": self.ca, **more})
 
-    @functools.cache  # noqa: B019 one for the session
-    def client(self) -> Any:
-        """Return boto3's own client, with none of the collection's code: the judge of what lies in a bucket."""
+    @functools.cached_property
+    def judge(self) -> Any:
+        """boto3's own client, with none of the collection's code, which tells what lies in a bucket."""
         import boto3
         from botocore.config import Config
 
@@ -320,5 +320,5 @@ def s3_server() -> Iterator[S3Server]:
 def s3_bucket(s3_server: S3Server) -> str:
     """An empty bucket of the server."""
     name = "recovery-%s" % os.urandom(6).hex()
-    s3_server.client().create_bucket(Bucket=name)
+    s3_server.judge.create_bucket(Bucket=name)
     return name

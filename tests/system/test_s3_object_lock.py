@@ -26,12 +26,12 @@ MIB = 1024**2
 
 def versions(server: CephServer, bucket: str) -> list[str]:
     """The keys of all versions, and of what says that something was deleted."""
-    page = server.client().list_object_versions(Bucket=bucket)
+    page = server.judge.list_object_versions(Bucket=bucket)
     return sorted(one["Key"] for one in page.get("Versions", []) + page.get("DeleteMarkers", []))
 
 
 def test_what_is_retained_cannot_be_deleted(ceph_server: CephServer) -> None:
-    client, raw = make_client(ceph_server.options()), ceph_server.client()
+    client, raw = make_client(ceph_server.options()), ceph_server.judge
     place = Location.parse("s3://%s/sets" % ceph_server.bucket(locked=True))
     data = b"artifact" * (2 * MIB)
     with Upload(client, place, "sso/a.dump", part_size=6 * MIB) as out:
@@ -65,7 +65,7 @@ def test_what_is_given_up_leaves_no_version(ceph_server: CephServer) -> None:
         with pytest.raises(ZeroDivisionError), out:
             out.write(bytes(written))
     assert versions(ceph_server, place.bucket) == []
-    assert ceph_server.client().list_multipart_uploads(Bucket=place.bucket).get("Uploads", []) == []
+    assert ceph_server.judge.list_multipart_uploads(Bucket=place.bucket).get("Uploads", []) == []
 
 
 def test_a_bucket_without_lock_is_refused(ceph_server: CephServer) -> None:
@@ -97,4 +97,4 @@ def test_a_copy_in_parts(ceph_server: CephServer) -> None:
         out.write(data)
     told = objects.copy(client, (place, "a"), (place, "b"), 5 * MIB)
     assert (told["ContentLength"], told["ContentType"]) == (len(data), "image/png")
-    assert ceph_server.client().get_object(Bucket=place.bucket, Key="sets/b")["Body"].read() == data
+    assert ceph_server.judge.get_object(Bucket=place.bucket, Key="sets/b")["Body"].read() == data
