@@ -73,7 +73,7 @@ def prune(world: World, rng: random.Random) -> Action:
     options["safety_days"] = rng.choice([0, 2, 30])
     options["shrink_limit"] = rng.choice([0.0, 0.5, 0.5, 0.9])
     listed = sorted(one.set_id for one in world.listed())
-    if listed and rng.random() < 0.5:
+    if listed and rng.random() < 0.35:
         options["shrink_accepted"] = listed[-1]
     share, check = rng.choice([1.0, 1.0, 0.5]), rng.random() < 0.1
     chosen = [one for one in sorted(world.known) if rng.random() < share]
@@ -180,7 +180,7 @@ def _live_on(world: World, rng: random.Random) -> None:
             continue
         live[name] = max(0, live[name] + rng.randint(-1, 4))
         live["version " + name] = rng.randrange(1 << 30)
-        if rng.random() < 0.015:
+        if rng.random() < 0.04:
             live[name] //= 3
         elif live[name] < 15 and rng.random() < 0.5:
             live[name] += 20

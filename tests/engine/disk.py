@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import random
 import re
 import shutil
 import time
@@ -109,6 +110,20 @@ class Disk:
                 os.utime(self.folder / path, (1, 1))
         for name in partials if gone else ():
             self.remove(name)
+
+    def spoil_unfinished(self, name: str, rng: random.Random) -> bool:
+        """Flip a byte of an artifact that is written already; False when there is none, or all was read back by now."""
+        files = self.files(name)
+        if any("/" not in file and file != OWNER for file in files):
+            return False
+        artifacts = sorted(file for file in files if "/" in file and not file.startswith(".") and "/." not in file)
+        if not artifacts:
+            return False
+        chosen = rng.choice(artifacts)
+        data = bytearray(files[chosen])
+        data[rng.randrange(len(data))] ^= 1
+        self.write("%s/%s" % (name, chosen), bytes(data))
+        return True
 
     def held(self) -> bool:
         """Tell whether a process of this machine holds the lock now."""

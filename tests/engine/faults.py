@@ -96,6 +96,8 @@ class Child:
         waiting, self._tell = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
+            os.close(self._said)
+            os.close(self._tell)
             self._live(work, product, number, saying, waiting if pauses else -1)
         os.close(saying)
         os.close(waiting)
@@ -109,7 +111,9 @@ class Child:
             if waiting < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
             os.write(saying, b"P")
-            os.read(waiting, 1)
+            if not os.read(waiting, 1):
+                # Whoever played has ended.
+                os._exit(1)
 
         status = 1
         try:

@@ -4,7 +4,8 @@
 
 """``python -m tests.engine.mutants``: the collection broken on purpose, to see that the engine is not blind.
 
-SEED and STEPS as for the engine; MUTANT chooses one. The last line tells how many were found.
+SEED and STEPS as for the engine; MUTANT chooses one. The last line tells how many were found. All are found within 300
+steps of seed 1, most within 80; a few are tried by ``make test``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / ".collections"))
 
 
-def _table() -> dict[str, Callable[[], list[Any]]]:
+def table() -> dict[str, Callable[[], list[Any]]]:
+    """Return the ways to break it: what each does, and what makes its patches."""
     from ansible_collections.authentik_ops.recovery.plugins.action import authentik_prune
     from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import (
         _backend,
@@ -134,10 +136,10 @@ def found_at(patches: list[Any], seed: int, steps: int) -> tuple[int, str]:
 def main() -> int:
     """Break it in each way, and return 0 when all were found."""
     seed, steps = int(os.environ.get("SEED") or 1), int(os.environ.get("STEPS") or 2000)
-    table, missed = _table(), 0
-    chosen = [name for name in table if os.environ.get("MUTANT", "") in name]
+    ways, missed = table(), 0
+    chosen = [name for name in ways if os.environ.get("MUTANT", "") in name]
     for name in chosen:
-        step, what = found_at(table[name](), seed, steps)
+        step, what = found_at(ways[name](), seed, steps)
         missed += not step
         print("%-52s %s" % (name, "step %4d: %s" % (step, what[:110]) if step else "NOT FOUND"), flush=True)
     print("mutants: %d, found: %d" % (len(chosen), len(chosen) - missed))

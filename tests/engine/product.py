@@ -26,7 +26,7 @@ from ansible_collections.authentik_ops.recovery.plugins.action import (
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import artifacts_of, plain_view
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _producer
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _producer, _writer
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._identity import IdentitySource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import plain_source
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import open_store
@@ -79,6 +79,7 @@ class Product:
                 (_producer, "Receiver", lambda _remote, sink, *_more: _Arrivals(sink)),
                 (authentik_backup_set_verify, "Sender", lambda _remote, source, *_more: source),
                 (authentik_prune, "display", SimpleNamespace(warning=lambda *_text: None)),
+                (_writer, "display", SimpleNamespace(warning=lambda *_text: None)),
                 (authentik_static_dirs, "display", SimpleNamespace(warning=lambda *_text: None)),
             ):
                 stack.enter_context(mock.patch.object(module, name, played))

@@ -17,6 +17,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _lock
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._retention import Candidate, Policy, plan
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store
+from tests.engine import mutants
 from tests.engine.run import Run, in_memory
 from tests.support.store import NOW, publish
 
@@ -27,6 +28,15 @@ def test_no_violation_in_a_short_run() -> None:
         assert run.play(60) == 60, "\n".join(run.violations)
         assert run.violations == []
     assert sum("->" in line for line in run.history) > 30, "most of it was played"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["the minimum is one less", "a set is removed without losing its name first", "living sets are cleared"],
+)
+def test_the_engine_is_not_blind(name: str) -> None:
+    step, _what = mutants.found_at(mutants.table()[name](), seed=1, steps=150)
+    assert step > 0, "the collection is broken, and nothing was found"
 
 
 def test_half_notes_of_killed_runs_are_cleared_and_those_of_living_ones_are_not(store: Store) -> None:
