@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import (
     _config,
+    _object_index,
     _process,
     _static_restore,
     _tar_codec,
@@ -68,6 +69,9 @@ def decode(manifest: dict[str, Any], source: Any, settings: PostgresSettings, bi
         done.append(RDB)
     if "config" in components:
         done += _archive(dict(components["config"], artifacts=artifacts_of(manifest, "config")), source, secret=True)
+    objects = artifacts_of(manifest, _object_index.COMPONENT)
+    if any(artifact["path"] == _object_index.INDEX for artifact in objects):
+        done += _object_index.decode(components[_object_index.COMPONENT], objects, source)
     left = sorted({artifact["path"] for artifact in manifest["artifacts"]} - set(done))
     if left:
         raise StateError(

@@ -161,6 +161,19 @@ storage_backend:
   returned: always
   type: str
   sample: file
+object_storage:
+  description:
+    - The bucket in which the instance keeps files, with C(bucket), C(folders), C(endpoint), C(region), C(profile) and
+      C(keys_set). Null where none of them lie in S3.
+  returned: always
+  type: dict
+  sample:
+    bucket: authentik
+    folders: [media, reports]
+    endpoint: https://s3.example.com
+    region: us-east-1
+    profile: ""
+    keys_set: true
 units:
   description:
     - The systemd services. RV(ignore:active) is none where systemd does not run.

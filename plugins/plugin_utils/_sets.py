@@ -72,11 +72,11 @@ def brief(manifest: dict[str, t.Any]) -> dict[str, t.Any]:
     """Return what lists and retention need of a manifest. Pure.
 
     Of the tables that is the number of rows: the rest of what they must equal is most of a manifest, and nobody
-    compares all sets with anything.
+    compares all sets with anything. Nor is a bucket's index of use to them.
     """
     components = {}
     for name, record in manifest["components"].items():
-        components[name] = dict(record)
+        components[name] = {field: value for field, value in record.items() if field != "known"}
         tables = (record.get("fingerprint") or {}).get("tables")
         if isinstance(tables, dict):
             kept = {one: {key: said[key] for key in ("rows", "data") if key in said} for one, said in tables.items()}

@@ -38,6 +38,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment
     Missing,
     Unit,
 )
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._storage import find_object_storage
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._version import find_version
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     DiscoveryError,
@@ -150,6 +151,7 @@ class ComposeDiscovery(Facts):
             redis=redis,
             directories=tuple(places.directories),
             storage_backend=places.storage_backend,
+            object_storage=find_object_storage(server.configuration, self.options, code["value"] if code else None),
             units=tuple(units),
             config_files=files,
             secret_key=self.secret_key_of(server.configuration, worker.configuration),

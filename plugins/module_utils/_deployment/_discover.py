@@ -35,6 +35,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment
     find_config_files,
     find_places,
 )
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._storage import find_object_storage
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._system import System
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._version import find_version
 
@@ -117,6 +118,7 @@ class _Discovery(Facts):
             redis=redis,
             directories=tuple(places.directories),
             storage_backend=places.storage_backend,
+            object_storage=find_object_storage(server, self.options, value),
             units=tuple(Unit(unit.name, unit.role, unit.path, unit.active) for unit in units),
             config_files=tuple(
                 find_config_files(

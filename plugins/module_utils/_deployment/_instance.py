@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._bucket import ObjectStorage
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._version import train_of
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import DiscoveryError
 
@@ -279,6 +280,7 @@ class Instance:
     redis: RedisSettings | None = None
     directories: tuple[Directory, ...] = ()
     storage_backend: str | None = None
+    object_storage: ObjectStorage | None = None
     units: tuple[Unit, ...] = ()
     config_files: tuple[ConfigFile, ...] = ()
     secret_key: str | None = field(default=None, repr=False)
@@ -340,6 +342,7 @@ class Instance:
                 {"component": item.component, "path": item.path, "source": item.source} for item in self.directories
             ],
             "storage_backend": self.storage_backend,
+            "object_storage": self.object_storage.describe() if self.object_storage else None,
             "units": [
                 {"name": item.name, "role": item.role, "path": item.path, "active": item.active} for item in self.units
             ],

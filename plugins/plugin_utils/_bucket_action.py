@@ -1,0 +1,135 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: names and behaviour may change in any release.
+
+"""Base of the action plugins that reach the bucket of an instance's files: the host is asked how, once per task."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
+    InputError,
+    RecoveryError,
+    StateError,
+)
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._object_storage import STORAGE_S3_SPEC
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_read import Bucket
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._liveness import playbook_pid
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client import Location, make_client
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_location import SCHEME
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import Failed
+
+_CREDENTIALS = ("access_key", "secret_key", "session_token", "profile")
+
+display = Display()
+
+
+class Storage(t.NamedTuple):
+    """The bucket, and the key by which an index of it stays readable for the next backup; empty where there is none."""
+
+    bucket: Bucket
+    index_key: str
+
+
+class BucketAction(ActionBase):
+    """Works on the controller; the host only tells where the files are."""
+
+    TRANSFERS_FILES = False
+    _supports_async = False
+    _supports_check_mode = True
+
+    def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Run the task and return its result."""
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        try:
+            result.update(self.work(dict(self._task.args), task_vars or {}))
+        except Failed as exc:
+            result.update(exc.result, failed=True)
+        except RecoveryError as exc:
+            result.update(exc.as_result(), failed=True)
+        return result
+
+    def work(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Do the task."""
+        raise NotImplementedError
+
+    def storage(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> tuple[Storage, dict[str, t.Any]]:
+        """Ask the host for the storage, and return it with what else the module says.
+
+        :param arguments: of the task. What is for the controller alone is not sent to the host.
+        :raises Failed: when the module failed.
+        :raises InputError: when the settings cannot be used.
+        """
+        given = checked(arguments.pop("storage_s3", None))
+        told = self._ask(arguments, task_vars)
+        found = told.pop("storage", None)
+        if told.get("failed") or not isinstance(found, dict):
+            raise Failed(told)
+        told.pop("invocation", None)
+        options = merged(found["connection"], given)
+        name = options.pop("bucket", "")
+        if not name:
+            raise InputError(
+                "The bucket of the instance's files is not known", "Give its name as bucket of the option storage_s3"
+            )
+        try:
+            client = make_client(options, display.display)
+        except RecoveryError as exc:
+            exc.cause, exc.hint = (text.replace("option s3", "option storage_s3") for text in (exc.cause, exc.hint))
+            raise
+        bucket = Bucket(client, Location.parse(SCHEME + name), tuple(found["folders"]))
+        return Storage(bucket, found["index_key"]), told
+
+    def _ask(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Run the module. What it answers holds keys: connections would show it with -vvv."""
+        before, self._play_context.no_log = self._play_context.no_log, True
+        try:
+            return dict(self._execute_module(module_args=arguments, task_vars=task_vars))
+        finally:
+            self._play_context.no_log = before
+
+
+def checked(given: t.Any) -> dict[str, t.Any]:
+    """Return the option C(storage_s3) without what was left out.
+
+    :raises InputError: when it is none.
+    """
+    validated = ArgumentSpecValidator(STORAGE_S3_SPEC).validate({} if given is None else {"storage_s3": given})
+    if validated.error_messages:
+        raise InputError("; ".join(validated.error_messages), "Correct storage_s3")
+    found = validated.validated_parameters.get("storage_s3") or {}
+    if not found:
+        defaults = STORAGE_S3_SPEC["storage_s3"]["options"]
+        return {name: one["default"] for name, one in defaults.items() if "default" in one}
+    return {name: value for name, value in found.items() if value not in (None, "")}
+
+
+def merged(configured: t.Mapping[str, t.Any], given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the settings of a connection: the instance's, and over them what was given. Pure.
+
+    Credentials are those of one of both. Of the configuration, keys are taken rather than a profile, which the
+    controller need not have.
+    """
+    own = dict(configured)
+    if any(given.get(name) for name in _CREDENTIALS):
+        own = {name: value for name, value in own.items() if name not in _CREDENTIALS}
+    elif own.get("access_key") and own.get("secret_key"):
+        own.pop("profile", None)
+    elif own.get("profile"):
+        own = {name: value for name, value in own.items() if name not in ("access_key", "secret_key", "session_token")}
+    if not own.get("access_key"):
+        own.pop("session_token", None)
+    return {**own, **given}
+
+
+def keep_going(pid: int) -> None:
+    """Refuse to go on when the playbook run was killed: its workers outlive it."""
+    if playbook_pid() != pid:
+        raise StateError("The playbook run %d was killed" % pid, "Run it again: it clears what was left")

@@ -1,0 +1,61 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An instance whose files lie in S3, through the playbooks. What is in its bucket is told by boto3 itself."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.support.bucket import Files, content_of_folder
+from tests.support.s3_server import S3Server, s3_bucket, s3_server
+from tests.support.site import Site, shown, site
+
+__all__ = ["s3_bucket", "s3_server", "site"]
+
+STORAGE = """\
+    backend: s3
+    s3:
+      endpoint: %(url)s
+      region: us-east-1
+      bucket_name: %(bucket)s
+      access_key: env://S3_ACCESS
+      secret_key: file://%(secret)s
+"""
+ICON = {"ContentType": "image/svg+xml", "CacheControl": "max-age=60", "Metadata": {"owner": "flow"}}
+
+
+@pytest.fixture
+def files(site: Site, s3_server: S3Server, s3_bucket: str) -> Files:
+    """The instance of the site has its media in the bucket from now on."""
+    made = Files(s3_server, s3_bucket)
+    for number in range(6):
+        made.put("public/application-icons/app %d.svg" % number, b"<svg>%d</svg>" % number, **ICON)
+    made.put("t_other/flow-backgrounds/a.jpg", b"\xff\xd8" * 4000, ContentType="image/jpeg")
+    made.put("backups/none of the instance", b"x")
+    etc = site.instance.root / "etc"
+    (etc / "authentik/s3_secret").write_text(str(s3_server.options()["secret_key"]))
+    config = etc / "authentik/config.yml"
+    values = {"url": s3_server.url, "bucket": s3_bucket, "secret": etc / "authentik/s3_secret"}
+    config.write_text(config.read_text().replace("    backend: file\n", STORAGE % values))
+    with (etc / "default/authentik").open("a") as environment:
+        environment.write("S3_ACCESS=%s\n" % s3_server.options()["access_key"])
+    return made
+
+
+def test_files_in_a_bucket_are_part_of_the_set(site: Site, s3_server: S3Server, files: Files) -> None:
+    made = site.run("backup", options=["-vvv"])
+    assert made.ok, made.output
+    folder = site.sets()[-1]
+    before = {key: one for key, one in files.content().items() if not key.startswith("backups/")}
+    assert content_of_folder(folder) == before
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["components"]["s3"]["bucket"] == files.name
+    assert "s3/index.json" in shown(made)
+    verified = site.run("verify", verify_level="decode", verify_bin_dir=str(site.instance.postgres.bin))
+    assert verified.ok, verified.output
+    for run in (made, verified):
+        assert str(s3_server.options()["secret_key"]) not in run.output + str(run.results), "the secret key was logged"
