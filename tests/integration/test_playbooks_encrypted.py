@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.demo.instance import PASSWORD, SECRET_KEY, Picture
+from tests.support import oracle as database_oracle
 from tests.support.age import Key, age_key, decrypt, ssh_key
 from tests.support.site import NAME, Site, differences, leave, shown
 
@@ -192,3 +193,39 @@ def test_a_set_without_recipients_says_so_in_the_last_line(site: Site, before: P
     assert not (folder / "manifest.sha256.age").exists()
     # The identity of earlier sets may be named all the same.
     assert site.run("restore", check=True, backup_id=folder.name, encryption_identity_file=os.devnull).ok
+
+
+def test_in_place_a_failure_after_the_drop_brings_back_every_database(
+    site: Site, keys: list[Key], before: Picture
+) -> None:
+    server = site.instance.postgres
+    server.psql("CREATE DATABASE wiki OWNER authentik TEMPLATE template0 ENCODING 'UTF8'")
+    filled = "CREATE TABLE page AS SELECT n, md5(n::text) AS text FROM generate_series(1, 90) n"
+    server.psql(filled, "wiki", "authentik", PASSWORD)
+    both: dict[str, Any] = {"components": ["postgresql"], "encryption_recipients": recipients(keys)}
+    run = site.run("backup", postgresql_method="dumpall", **both)
+    assert run.ok, run.output
+    leave(site)
+    server.psql("UPDATE page SET text = 'changed'; DELETE FROM page WHERE n > 80", "wiki", "authentik", PASSWORD)
+    old = {name: database_oracle.take(server, name) for name in ("authentik", "wiki")}
+    # Both were dropped, loaded and proved; on the way back the modules work.
+    broken = site.copy_collection(
+        {"authentik_pg_restore": "ctx.params['step'] == 'prepare' and ctx.params['version_policy'] != 'force'"}
+    )
+    run = site.run(
+        "restore",
+        restore_mode="in_place",
+        collections=broken,
+        backup_id=site.sets()[-1].name,
+        postgresql_databases=["authentik", "wiki"],
+        encryption_identity_file=str(keys[0].file),
+        **both,
+    )
+    assert not run.ok
+    safety = site.sets()[-1]
+    told = run.failures[-1].result["msg"]
+    assert "It was restored from the safety set %s and proved" % safety.name in told, run.output
+    assert {entry["encryption"] for entry in manifest(safety)["artifacts"]} == {"age"}
+    assert sorted(server.databases()) == ["authentik", "wiki"]
+    for name, picture in old.items():
+        assert database_oracle.differences(picture, database_oracle.take(server, name)) == []
