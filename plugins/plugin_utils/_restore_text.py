@@ -229,7 +229,7 @@ def _configuration(plain: dict[str, t.Any], project: Project | None) -> list[Sec
 
 def _stop(plain: dict[str, t.Any], project: Project | None) -> Section:
     if project:
-        return project.stop()
+        return project.stop(bool(postgres.databases(plain)))
     return Section("Stop authentik", ["First the worker, then the server."], ['"${STOP[@]}"'])
 
 

@@ -36,17 +36,20 @@ class Project:
         return cls(record) if record else None
 
     def settings(self, superuser: str) -> list[str]:
-        """Return how the project, and its database, are reached."""
+        """Return how the project, and its database, are reached.
+
+        :param superuser: who that is in its server if nobody changed it; empty where the set has no database.
+        """
         words = ["docker compose --project-name", quoted(self.name)]
         words += ['--project-directory "$ROOT"%s' % quoted(self._record["directory"])]
         for option, field in (("file", "files"), ("env-file", "env_files")):
             words += ['--%s "$ROOT"%s' % (option, quoted(path)) for path in self._record[field]]
         words += ["--profile %s" % quoted(profile) for profile in self._record["profiles"]]
         lines = ["COMPOSE=(%s)" % " ".join(words)]
-        if self.postgresql:
+        if self.postgresql and superuser:
             lines += [
                 "# The superuser of the project's PostgreSQL: POSTGRES_USER of its service.",
-                "PGUSER=%s" % quoted(superuser or "authentik"),
+                "PGUSER=%s" % quoted(superuser),
                 'PG=("${COMPOSE[@]}" exec -T -e "PGUSER=$PGUSER" %s)' % quoted(self.postgresql),
             ]
         return lines
@@ -69,16 +72,24 @@ class Project:
         )
         return [Section("Project", words, commands)]
 
-    def stop(self) -> Section:
-        """Return how all of it but its servers is stopped, and these are started."""
+    def stop(self, has_database: bool) -> Section:
+        """Return how all of it but its servers is stopped, and these are started.
+
+        :param has_database: whether one is restored, so that its server has to be waited for.
+        """
         servers = [name for name in (self.postgresql, self.redis) if name]
         others = [one["service"] for one in self._record["images"] if one["service"] not in servers]
         commands = ['"${COMPOSE[@]}" stop %s' % " ".join(map(quoted, others))] if others else []
         if servers:
             commands.append('"${COMPOSE[@]}" up --detach --no-recreate --no-deps %s' % " ".join(map(quoted, servers)))
-        if self.postgresql:
-            commands.append("for try in {1..60}; do pg pg_isready --quiet && break; sleep 2; done")
-        return Section("Stop authentik", ["Only its database server runs."], commands)
+        if self.postgresql and has_database:
+            commands += [
+                "for try in {1..60}; do pg pg_isready --quiet < /dev/null && break; sleep 2; done",
+                'pg pg_isready --quiet < /dev/null || fail "The database server does not answer"',
+            ]
+        return Section(
+            "Stop authentik", ["Only its servers run: %s." % (", ".join(map(code, servers)) or "none")], commands
+        )
 
     def load_redis(self, path: str) -> list[str]:
         """Return how its Redis server gets a file; the image keeps it in ``/data``."""
