@@ -31,7 +31,7 @@ _SPEC: dict[str, t.Any] = {
     "backup_id": {"type": "str"},
     "verify": {"type": "bool", "default": False},
     "select": {"type": "list", "elements": "str", "default": []},
-    "select_level": {"type": "str", "choices": ["checksums", "decode"], "default": "checksums"},
+    "select_level": {"type": "str", "choices": ["checksums", "decode", "restore"], "default": "checksums"},
     "select_days": {"type": "int", "default": 0},
     "readable": {"type": "bool", "default": False},
     "identity_file": {"type": "path"},

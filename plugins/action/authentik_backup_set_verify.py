@@ -29,7 +29,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer i
     Target,
 )
 
-_LEVELS = ("checksums", "decode")
+_LEVELS = ("checksums", "decode", "restore")
 
 
 class ActionModule(StreamingAction):

@@ -44,7 +44,7 @@ options:
     description:
       - The level at which O(select) is to be verified.
     type: str
-    choices: [checksums, decode]
+    choices: [checksums, decode, restore]
     default: checksums
   select_days:
     description:

@@ -24,7 +24,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     StateError,
 )
 from tests.support.playbook import Run
-from tests.support.site import NAME, Site, shown
+from tests.support.site import NAME, Site, differences, shown
 
 HERE = PostgresSettings(host="", port=5432, name="", user="")
 KINDS = ("authentik.dump", "globals.sql", "dump.rdb", "media.tar", "config.tar")
@@ -57,6 +57,11 @@ def retell(folder: Path, path: str) -> None:
         if artifact["path"] == path:
             artifact.update(size=len(data), sha256=hashlib.sha256(data).hexdigest())
             artifact.update(plain_size=len(data), plain_sha256=artifact["sha256"])
+    rewrite(folder, manifest)
+
+
+def rewrite(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write another manifest, and SHA256SUMS that fits."""
     text = json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n"
     sums = "%s  manifest.json\n" % hashlib.sha256(text).hexdigest()
     entries = [manifest["instructions"], *manifest["artifacts"]]
@@ -176,6 +181,34 @@ def test_the_playbook_decodes_on_the_controller_and_on_the_host(
     skipped = verify(verify_level="decode", verify_sets=["all"], verify_days=1)
     assert "Nothing of %s is to be verified" % NAME in shown(skipped)
     assert "passed" in shown(verify(verify_level="checksums", verify_sets=[good.name], verify_days=1))
+
+
+def test_a_set_is_restored_compared_and_dropped_again(
+    site: Site, good: Path, second: Path, verify: Callable[..., Run]
+) -> None:
+    before, databases = site.instance.picture(), site.instance.postgres.databases()
+    # A proof that was killed.
+    owner = site.instance.database.owner
+    site.instance.postgres.psql('CREATE DATABASE authentik_proof_20200101t000000z_0000 OWNER "%s"' % owner)
+    run = verify(verify_level="restore", verify_sets=[good.name])
+    assert run.ok, run.output
+    manifest = json.loads((good / "manifest.json").read_text())
+    tables = manifest["components"]["postgresql"]["fingerprint"]["tables"]
+    rows = sum(table["rows"] for table in tables.values())
+    assert "%s: passed, restore of " % good.name in shown(run)
+    assert "%d rows of 1 databases were restored and are equal" % rows in shown(run)
+    assert records(good)["restore"]["ok"]
+    assert site.instance.postgres.databases() == databases
+    assert differences(before, site.instance.picture()) == []
+    # Decodes, and is not what was saved.
+    manifest = json.loads((second / "manifest.json").read_text())
+    manifest["components"]["postgresql"]["fingerprint"]["tables"]["public.authentik_core_user"]["rows"] += 1
+    rewrite(second, manifest)
+    run = verify(verify_level="restore", verify_sets=[second.name])
+    assert not run.ok
+    assert "authentik_core_user" in str(next(one for one in run.failures if one.action.endswith("fail")).result["msg"])
+    assert not records(second)["restore"]["ok"]
+    assert site.instance.postgres.databases() == databases
 
 
 def test_every_set_is_verified_and_every_failure_named(

@@ -140,6 +140,10 @@ IN_OTHERS: dict[str, dict[str, tuple[Any, list[str]]]] = {
         "authentik_shrink_accepted": (SET_ID, ["prune.shrink_accepted"]),
     },
     "verify": {
+        **{
+            "authentik_postgresql_admin_" + name: (name, ["backup_set_verify.admin_" + name])
+            for name in ("user", "password", "run_as")
+        },
         "authentik_verify_level": ("decode", ["backup_set_info.select_level", "backup_set_verify.level"]),
         "authentik_verify_days": (7, ["backup_set_info.select_days"]),
     },

@@ -77,6 +77,20 @@ def abandoned_copies(live: str, databases: Collection[str], prepared: bool = Tru
     )
 
 
+def proof_name(live: str, set_id: str) -> str:
+    """Return the name under which a set's database is restored to see that it can be."""
+    suffix = suffix_of(set_id)
+    return "%s_proof_%s" % (_shorten(live, NAME_BYTES - len("_%s_%s" % (_LONGEST, suffix))), suffix)
+
+
+def left_proofs(live: str, databases: Collection[str]) -> list[str]:
+    """Return the databases that proofs of C(live) made, whatever the set."""
+    base = proof_name(live, "20000101T000000Z-0000")[: -len("20000101t000000z_0000")]
+    return sorted(
+        name for name in databases if name.startswith(base) and re.fullmatch(_SUFFIX_PATTERN, name[len(base) :])
+    )
+
+
 def check_other_name(name: str, live: Collection[str]) -> None:
     """Refuse a name that a database beside live ones cannot have, whether these exist or not. Pure.
 
@@ -89,7 +103,7 @@ def check_other_name(name: str, live: Collection[str]) -> None:
         problem = "is empty, or holds blanks at its ends or characters that cannot be seen"
     elif len(name.encode("utf-8", "surrogateescape")) > NAME_BYTES:
         problem = "is longer than %d bytes, which is all that PostgreSQL keeps" % NAME_BYTES
-    elif re.search(r"_(load|new|before|undone)_%s(_\d+)?\Z" % _SUFFIX_PATTERN, name):
+    elif re.search(r"_(load|new|before|undone|proof)_%s(_\d+)?\Z" % _SUFFIX_PATTERN, name):
         problem = "has the form of the names that restores give to what they keep, and drop again"
     if problem:
         raise InputError("restore_as %r %s" % (name, problem), hint="choose another name")
