@@ -130,10 +130,11 @@ BACKUP_SET: dict[str, Any] = {
         "store": {"type": "str", "required": True},
         "instance": {"type": "str", "required": True},
         "id": {"type": "str", "required": True},
+        "s3": {"type": "dict"},
     },
 }
 _STREAM: dict[str, Any] = {
-    "backup_set": {"type": "dict", "options": {**BACKUP_SET["options"], "s3": {"type": "dict"}}},
+    "backup_set": BACKUP_SET,
     "chunk_size": {"type": "str", "default": "64M"},
     "window": {"type": "int", "default": 4},
     "spool_dir": {"type": "path", "default": "/var/tmp"},
@@ -151,7 +152,7 @@ CONSUMER_SPEC: dict[str, Any] = {"src": {"type": "path"}, "manifest": {"type": "
 CONSUMER_SPEC["backup_set"] = {
     "type": "dict",
     "options": {
-        **_STREAM["backup_set"]["options"],
+        **BACKUP_SET["options"],
         "identity_file": {"type": "path"},
         "identity_command": {"type": "list", "elements": "str"},
     },

@@ -64,6 +64,11 @@ options:
         description: Id of the set.
         type: str
         required: true
+      s3:
+        description:
+          - How the endpoint of a store in a bucket is reached, as the option of that name of
+            M(authentik_ops.recovery.authentik_store_info). The host is not told.
+        type: dict
   manifest:
     description:
       - Set by the action plugin of the same name. Do not use it in a playbook.

@@ -113,7 +113,7 @@ def options_of(given: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
         _within(options, name, 1, 64 if name == "parallel" else 3600)
     _within(options, "retry_seconds", 0, 3600)
     if bool(options["access_key"]) != bool(options["secret_key"]):
-        raise InputError("access_key and secret_key of the option s3 belong together", "Give both, or none of them")
+        raise InputError("s3.access_key and s3.secret_key belong together", "Give both, or none of them")
     if (options["object_lock_mode"] is None) != (options["object_lock_days"] is None):
         raise InputError("object_lock_mode and object_lock_days of the option s3 belong together", "Give both, or none")
     if options["object_lock_days"] is not None:
@@ -247,7 +247,9 @@ def _check_endpoint(endpoint: str, options: dict[str, t.Any]) -> None:
     if address.scheme not in ("http", "https") or not address.hostname:
         raise InputError("endpoint_url of the option s3 is %r" % endpoint, hint)
     if address.username or address.password:
-        raise InputError("endpoint_url of the option s3 carries credentials", "Give them as access_key and secret_key")
+        raise InputError(
+            "endpoint_url of the option s3 carries credentials", "Give them as s3.access_key and s3.secret_key"
+        )
     if address.scheme == "http" and not _is_loopback(address.hostname) and not options["allow_http"]:
         raise InputError(
             "The S3 endpoint %s has no TLS: who is on the way reads and alters what is saved" % endpoint,

@@ -103,7 +103,7 @@ _KINDS = (
     _Kind(
         ("SignatureDoesNotMatch", "InvalidSignature"),
         ConnectError,
-        "access_key and secret_key do not belong together, or not to this endpoint: check both, and for blanks too",
+        "s3.access_key and s3.secret_key do not belong together, or not to this endpoint: check both, blanks too",
     ),
     _Kind(
         ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken", "RequestExpired"),
@@ -316,7 +316,7 @@ def _unanswered(exc: BaseException, cause: str, endpoint: str) -> RecoveryError:
     if name in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"):
         return InputError(
             cause + text,
-            "Give access_key and secret_key in the option s3, a profile, or AWS_ACCESS_KEY_ID and "
+            "Give s3.access_key and s3.secret_key, a profile, or AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY in the environment of the controller",
             "aws configure list",
         )

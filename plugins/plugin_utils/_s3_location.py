@@ -51,7 +51,7 @@ class Location:
         if "@" in bucket:
             raise InputError(
                 "The place in a bucket %r carries credentials" % _shown(text),
-                "Take them out of it, and give them as access_key and secret_key of the option s3, as a profile, or in "
+                "Take them out of it, and give them as s3.access_key and s3.secret_key, as a profile, or in "
                 "the environment. Whoever saw this one may know them: replace them",
             )
         if "?" in text or "#" in text:

@@ -42,6 +42,7 @@ _OTHERWISE = (
     (r"(?<=with )paths", "restore_paths"),
     (r"(?<=with )(directories)", r"\1"),
     (r"(?<=with )(components)(?=: \[)", r"\1"),
+    (r"(?<=the option )s3", "s3"),
 )
 # Not within a longer name, a path or a file's name.
 _APART = r"(?<![\w./-])%s(?![\w/]|\.\w)"

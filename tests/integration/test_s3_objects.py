@@ -58,8 +58,8 @@ def headers_of(s3_client: Client, operation: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize(
     ("change", "error", "told"),
     [
-        ({"secret_key": "wrong"}, ConnectError, "access_key and secret_key do not belong together"),
-        ({"access_key": "test:nobody"}, ConnectError, "access_key and secret_key do not belong together"),
+        ({"secret_key": "wrong"}, ConnectError, "s3.access_key and s3.secret_key do not belong together"),
+        ({"access_key": "test:nobody"}, ConnectError, "s3.access_key and s3.secret_key do not belong together"),
         (
             {"access_key": OTHER_ACCESS_KEY, "secret_key": OTHER_SECRET_KEY},
             ConnectError,

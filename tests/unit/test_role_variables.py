@@ -140,10 +140,6 @@ IN_OTHERS: dict[str, dict[str, tuple[Any, list[str]]]] = {
         "authentik_shrink_accepted": (SET_ID, ["prune.shrink_accepted"]),
     },
     "verify": {
-        **{
-            "authentik_postgresql_admin_" + name: (name, ["backup_set_verify.admin_" + name])
-            for name in ("user", "password", "run_as")
-        },
         "authentik_verify_level": ("decode", ["backup_set_info.select_level", "backup_set_verify.level"]),
         "authentik_verify_days": (7, ["backup_set_info.select_days"]),
     },
@@ -258,6 +254,16 @@ def calls_of(role: str, tasks: list[dict[str, Any]], variables: dict[str, Any]) 
             options.update(templar.template(trusted(task[name] or {})))
             found.append((module[len("authentik_") :], options))
     return found
+
+
+def test_a_proof_on_the_host_is_told_who_may_create_databases() -> None:
+    given = {"authentik_postgresql_admin_" + name: name for name in ("user", "password", "run_as")}
+    made = calls("verify", authentik_verify_level="restore", **given)
+    ((_name, options),) = [one for one in made if one[0] == "backup_set_verify"]
+    assert {name: options["admin_" + name] for name in ("user", "password", "run_as")} == {
+        name: name for name in ("user", "password", "run_as")
+    }
+    assert (options["level"], options["tools"]) == ("restore", "instance")
 
 
 def documentation(module: str) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def test_another_endpoint_is_told() -> None:
         (
             known.PartialCredentialsError(provider="env", cred_var="x"),
             InputError,
-            "access_key and secret_key",
+            "s3.access_key and s3.secret_key",
             "aws configure list",
         ),
         (known.ProfileNotFound(profile="dr"), InputError, "Check profile", ""),
