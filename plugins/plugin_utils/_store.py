@@ -12,11 +12,7 @@ reported with the reason.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
-import hashlib
-import re
-import shlex
 import time
 import typing as t
 
@@ -30,7 +26,6 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     StateError,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import (
-    ID_PATTERN,
     check_id,
     check_instance_name,
     is_id,
@@ -38,21 +33,16 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _writer
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._backend import (
-    DELETING_SUFFIX,
-    PARTIAL_SUFFIX,
-    Backend,
     DirectoryBackend,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._backend_s3 import S3Backend
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._encrypted import DecryptingSource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import (
     LEVELS,
-    Notes,
-    failure_of,
     new_check,
-    note_of,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PartialSet
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._reading import ReadableStore, shown
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._removal import SetRemoval
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client import (
     S3_SPEC,
@@ -61,17 +51,10 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client 
     make_client,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import (
-    BEING_WRITTEN,
-    HALF_REMOVED,
-    LATEST,
     BackupSet,
-    Problem,
-    brief,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stored import (
-    check_stored_files,
     check_sums,
-    load_manifest,
     read_back,
     write_instructions,
 )
@@ -102,27 +85,8 @@ def open_store(store: str, instance: str, s3: t.Mapping[str, t.Any] | None = Non
     return Store(DirectoryBackend(store, name), instance)
 
 
-class Store:
-    """The sets of one instance.
-
-    :param backend: where they lie.
-    :param instance: name of the instance.
-    """
-
-    def __init__(self, backend: Backend, instance: str) -> None:
-        self.instance = instance
-        self.backend = backend
-        self._notes = Notes(backend.sets)
-
-    @property
-    def root(self) -> str:
-        """The store, as the operator named it."""
-        return self.backend.root
-
-    @property
-    def path(self) -> str:
-        """What an operator calls the place of the instance's sets."""
-        return self.backend.sets.location
+class Store(ReadableStore):
+    """The sets of one instance, for who makes some, and says something of them."""
 
     def open(self, now: datetime.datetime, entropy: bytes, pid: int, recipients: t.Sequence[str] = ()) -> PartialSet:
         """Start a set, after clearing unfinished ones whose run is dead.
@@ -139,7 +103,7 @@ class Store:
 
     def propose(self, now: datetime.datetime, entropy: bytes) -> str:
         """Return an id for a new set: it sorts after all that are there, even when the clock went back."""
-        ids = {name[: len("20260101T000000Z-0000")] for name in _shown(self.backend)}
+        ids = {name[: len("20260101T000000Z-0000")] for name in shown(self.backend)}
         return new_id(now, entropy, after=max(filter(is_id, ids), default=""))
 
     def partial(self, set_id: str) -> PartialSet:
@@ -160,111 +124,9 @@ class Store:
         partial = self._partial(check_id(set_id))
         return partial if partial.folder.exists() else None
 
-    def published(self, set_id: str) -> bool:
-        """Tell whether a set of that id is visible."""
-        return self.backend.folder(check_id(set_id)).exists()
-
     def clear_dead(self) -> list[str]:
         """Remove unfinished sets that no living run writes and return their names."""
         return _writer.clear_dead(self.backend)
-
-    def list_sets(self, recheck: bool = False, remember: bool = False) -> tuple[list[BackupSet], list[Problem]]:
-        """Return the sets, newest first, and everything that is not one.
-
-        Their manifests are brief, see :func:`_sets.brief`: there may be thousands.
-
-        :param recheck: take sets whose last verification failed as sets, because they will be verified again.
-        :param remember: write down what was found out, where that makes the next list cheaper.
-        """
-        sets: list[BackupSet] = []
-        problems: list[Problem] = []
-        seen = self.backend.look()
-        for one in self._walk(recheck, seen):
-            if isinstance(one, BackupSet):
-                sets.append(dataclasses.replace(one, manifest=brief(one.manifest)))
-            else:
-                problems.append(one)
-        if remember:
-            seen.remember(sets)
-        return sets, problems
-
-    def _walk(self, recheck: bool = False, seen: Backend | None = None) -> t.Iterator[BackupSet | Problem]:
-        """Yield what is there, newest first."""
-        for name in sorted(_shown(seen or self.backend), reverse=True):
-            if note_of(name):
-                continue
-            if re.fullmatch(ID_PATTERN + re.escape(PARTIAL_SUFFIX), name):
-                alive = self._partial(name[: -len(PARTIAL_SUFFIX)]).alive()
-                reason = BEING_WRITTEN if alive else "interrupted; the next backup removes it"
-                yield Problem(name, reason, unfinished=True)
-                continue
-            if re.fullmatch(ID_PATTERN + re.escape(DELETING_SUFFIX), name):
-                yield Problem(name, HALF_REMOVED, unfinished=True)
-                continue
-            try:
-                yield self._load(name, recheck, seen)
-            except RecoveryError as exc:
-                yield Problem(name, exc.cause)
-
-    def get(self, set_id: str, recheck: bool = False) -> BackupSet:
-        """Return one set by its id, or the newest one for C(latest).
-
-        :param recheck: as in :meth:`list_sets`.
-        :raises InputError: when there is no such set.
-        :raises IntegrityError: when it is damaged.
-        """
-        if set_id != LATEST:
-            try:
-                name = check_id(set_id)
-            except InputError as exc:
-                exc.command = self._list_command()
-                raise
-            if not self.published(name):
-                raise InputError(
-                    "There is no backup set %s of instance %s in %s" % (name, self.instance, self.root),
-                    self._available(),
-                    self._list_command(),
-                )
-            return self._load(name, recheck)
-        return self.latest()[0]
-
-    def latest(self) -> tuple[BackupSet, list[Problem]]:
-        """Return the newest backup, and what is newer or damaged in its place and no set: it was passed over.
-
-        A safety set holds what a restore replaced, often for a reason. It is only taken where there is nothing else.
-
-        :raises InputError: when there is no set.
-        """
-        problems: list[Problem] = []
-        safety: BackupSet | None = None
-        for one in self._walk():
-            if isinstance(one, Problem):
-                problems += [one] if re.match(ID_PATTERN, one.name) else []
-            elif not one.restore_id:
-                return one, problems
-            else:
-                safety = safety or one
-        if safety:
-            return safety, problems
-        raise InputError(
-            "There is no backup set of instance %s in %s" % (self.instance, self.root),
-            self._available(),
-            self._list_command(),
-        )
-
-    def latest_backup(self) -> BackupSet | None:
-        """Return the newest set that is no safety set; None where there is none."""
-        return next((one for one in self._walk() if isinstance(one, BackupSet) and not one.restore_id), None)
-
-    def safety_sets_after(self, backup_set: BackupSet) -> list[BackupSet]:
-        """Return the safety sets that are newer than a set, newest first."""
-        found = []
-        for one in self._walk():
-            if (one.set_id if isinstance(one, BackupSet) else one.name) <= backup_set.set_id:
-                break
-            if isinstance(one, BackupSet) and one.restore_id:
-                found.append(one)
-        return found
 
     def verify(
         self,
@@ -373,10 +235,6 @@ class Store:
         """Accept what the sets up to this one lost against those before them."""
         self._notes.save_accepted(set_id, now)
 
-    def exists(self) -> bool:
-        """Tell whether there is anything of the instance."""
-        return self.backend.sets.exists()
-
     def removal(self) -> SetRemoval:
         """Return what removes sets."""
         return SetRemoval(self.backend, self._notes)
@@ -385,49 +243,3 @@ class Store:
         record = new_check(LEVELS[0], now, backup_set.manifest_sha256)
         artifacts, seconds = len(backup_set.manifest["artifacts"]), round(time.monotonic() - begin, 3)
         return dict(record, artifacts=artifacts, bytes=backup_set.size, seconds=seconds)
-
-    def _partial(self, set_id: str) -> PartialSet:
-        return PartialSet(self.backend.folder(set_id + PARTIAL_SUFFIX), set_id)
-
-    def _list_command(self) -> str:
-        return "ansible-playbook authentik_ops.recovery.list -e authentik_store=%s" % shlex.quote(self.root)
-
-    def _available(self) -> str:
-        sets, problems = self.list_sets()
-        if not sets and not problems:
-            return "The store holds nothing of this instance: check the store's path and the instance's name"
-        text = "Sets: %s" % (", ".join(one.set_id for one in sets[:5]) or "none")
-        if problems:
-            text += "; not usable: %s" % ", ".join("%s (%s)" % (one.name, one.reason) for one in problems[:5])
-        return text
-
-    def _load(self, name: str, recheck: bool = False, seen: Backend | None = None) -> BackupSet:
-        seen = seen or self.backend
-        folder, notes = seen.folder(name), Notes(seen.sets)
-        if not re.fullmatch(ID_PATTERN, name) or not folder.exists():
-            raise StateError("%s is not a backup set" % self.backend.sets.at(name))
-        known = seen.known(name)
-        if known:
-            manifest, sha256 = known
-        else:
-            manifest, text = load_manifest(folder)
-            sha256 = hashlib.sha256(text).hexdigest()
-        if manifest["id"] != name or manifest["instance"]["name"] != self.instance:
-            owner = "%s/%s" % (manifest["instance"]["name"], manifest["id"])
-            raise IntegrityError(
-                "%s is that of %s" % (folder.at(_manifest.MANIFEST_NAME), owner),
-                "The manifest was altered, or the folder was renamed or moved: use another set",
-            )
-        if not known:
-            check_sums(folder, manifest, text)
-        check_stored_files(folder, manifest)
-        checks = notes.checks(name, sha256)
-        failed = failure_of(checks)
-        if failed and not recheck:
-            raise IntegrityError("Its last verification failed: %s" % failed.get("error"))
-        return BackupSet(self.backend.folder(name), manifest, sha256, checks, notes.pin(name))
-
-
-def _shown(backend: Backend) -> list[str]:
-    """Return the names of sets, notes and what is unfinished; hidden ones are a backend's own."""
-    return [name for name in backend.names() if not name.startswith(".")]
