@@ -76,7 +76,7 @@ def test_a_set_is_what_its_files_say_by_the_means_of_others(store: Store, bucket
     made = publish(store)
     below = "backups/sso/%s/" % made.set_id
     keys = [key for key in bucket.found() if key.startswith(below)]
-    assert keys == sorted(below + name for name in [*BLOBS, "SHA256SUMS", "manifest.json"])
+    assert keys == sorted(below + name for name in [*BLOBS, "RESTORE.md", "SHA256SUMS", "manifest.json"])
     for line in bucket.get(below + "SHA256SUMS").decode().splitlines():
         digest, name = line.split("  ")
         assert hashlib.sha256(bucket.get(below + name)).hexdigest() == digest
