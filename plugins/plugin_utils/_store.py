@@ -178,7 +178,7 @@ class Store(ReadableStore):
             )
         if listed and _manifest.recipients_of(manifest) != partial.recipients:
             raise IntegrityError("The artifacts of the unfinished set are not encrypted to the recipients of the set")
-        read_back(partial.folder, manifest["artifacts"])
+        read_back(partial.folder, manifest["artifacts"], partial.heartbeat)
         manifest = write_instructions(partial.folder, manifest)
         text = _manifest.dump(manifest)
         seal = partial.seal(text) if listed and partial.recipients else b""
@@ -195,7 +195,7 @@ class Store(ReadableStore):
         begin = time.monotonic()
         manifest = _manifest.load(text)
         check_sums(partial.folder, manifest, text)
-        read_back(partial.folder, manifest["artifacts"])
+        read_back(partial.folder, manifest["artifacts"], partial.heartbeat)
         return self._make_visible(partial, text, now, begin)
 
     def _make_visible(self, partial: PartialSet, text: bytes, now: datetime.datetime, begin: float) -> BackupSet:

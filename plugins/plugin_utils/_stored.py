@@ -14,21 +14,26 @@ import typing as t
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import BLOCK
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._folder import Folder
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._restore_text import render
 
 _OWN = (_manifest.MANIFEST_NAME, _manifest.SUMS_NAME, _manifest.SEAL_NAME, _manifest.RESTORE_NAME)
 
 
-def read_back(folder: Folder, artifacts: t.Sequence[dict[str, t.Any]]) -> None:
+def read_back(
+    folder: Folder, artifacts: t.Sequence[dict[str, t.Any]], beat: t.Callable[[], None] = lambda: None
+) -> None:
     """Read each artifact to its end, from where it lies rather than from memory where the system allows that.
 
+    :param beat: called with each block: a large set takes its time, and its writer lives meanwhile.
     :raises IntegrityError: when one differs from its record.
     """
     source = folder.source(artifacts, cached=False)
     for artifact in artifacts:
         with source.artifact(artifact["path"]) as inp:
-            inp.drain()
+            while inp.read(BLOCK):
+                beat()
 
 
 def load_manifest(folder: Folder) -> tuple[dict[str, t.Any], bytes]:

@@ -225,6 +225,18 @@ def test_a_set_whose_sums_have_no_line_for_the_manifest_stays_one(store: Store) 
         store.get(backup_set.set_id)
 
 
+def test_a_writer_that_reads_back_what_it_wrote_is_seen_to_live(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    partial = store.open(NOW, os.urandom(2), os.getpid())
+    artifacts = fill(partial, BLOBS)
+    owner = Path(partial.path) / ".owner.json"
+    os.utime(owner, (1, 1))
+    seen: list[float] = []
+    drop = partial.drop_working_files
+    monkeypatch.setattr(partial, "drop_working_files", lambda: (seen.append(owner.stat().st_mtime), drop()))
+    store.publish(partial, manifest_of(partial, artifacts), NOW)
+    assert seen[0] > 1, "another machine would take it for dead in the middle of a large set"
+
+
 def test_what_changed_between_writing_and_publishing_is_not_published(store: Store) -> None:
     for spoil in ("altered", "extra", "missing"):
         partial = store.open(NOW, os.urandom(2), os.getpid())
