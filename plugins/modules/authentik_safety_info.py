@@ -120,6 +120,8 @@ def body(ctx: Context) -> dict[str, Any]:
     found += of_directories
     if "redis" in params["components"] and instance.redis is not None:
         found.append(_safety.find_redis(instance.redis, params["redis_databases"]))
+    if "s3" in params["components"] and instance.object_storage is not None:
+        found.append(_safety.Found("s3", "bucket %s" % instance.object_storage.bucket, holds=True))
     if "config" in params["components"]:
         found.append(_safety.Found("config", "the configuration", holds=True))
     saved = [item for item in found if item.saved] if any(item.holds for item in found) else []

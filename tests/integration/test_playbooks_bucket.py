@@ -10,7 +10,7 @@ import json
 
 import pytest
 
-from tests.support.bucket import Files, content_of_folder
+from tests.support.bucket import Content, Files, content_of_folder
 from tests.support.s3_server import S3Server, s3_bucket, s3_server
 from tests.support.site import Site, shown, site
 
@@ -26,6 +26,20 @@ STORAGE = """\
       secret_key: file://%(secret)s
 """
 ICON = {"ContentType": "image/svg+xml", "CacheControl": "max-age=60", "Metadata": {"owner": "flow"}}
+ID = "20261124T040000Z-1b2c"
+
+
+def leave(files: Files) -> Content:
+    """Give the bucket other content, and return it."""
+    files.put("public/application-icons/app 1.svg", b"<svg>other</svg>", ContentType="text/plain")
+    files.delete("public/application-icons/app 2.svg")
+    files.put("public/application-icons/after.svg", b"<svg/>", **ICON)
+    return files.content()
+
+
+def live(files: Files) -> Content:
+    """Return what is the instance's now."""
+    return {key: one for key, one in files.content().items() if not key.startswith(("authentik-", "backups/"))}
 
 
 @pytest.fixture
@@ -46,16 +60,29 @@ def files(site: Site, s3_server: S3Server, s3_bucket: str) -> Files:
     return made
 
 
-def test_files_in_a_bucket_are_part_of_the_set(site: Site, s3_server: S3Server, files: Files) -> None:
+def test_files_in_a_bucket_are_saved_restored_and_put_back(site: Site, s3_server: S3Server, files: Files) -> None:
     made = site.run("backup", options=["-vvv"])
     assert made.ok, made.output
     folder = site.sets()[-1]
-    before = {key: one for key, one in files.content().items() if not key.startswith("backups/")}
+    before = live(files)
     assert content_of_folder(folder) == before
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["components"]["s3"]["bucket"] == files.name
     assert "s3/index.json" in shown(made)
     verified = site.run("verify", verify_level="decode", verify_bin_dir=str(site.instance.postgres.bin))
     assert verified.ok, verified.output
-    for run in (made, verified):
+    now = leave(files)
+    checked = site.run("restore", check=True, components=["s3"])
+    assert checked.ok, checked.output
+    assert "1 object new, 1 replaced, 1 deleted" in shown(checked)
+    assert files.content() == now
+    restored = site.run("restore", components=["s3", "certs"], restore_id=ID, safety_set=True)
+    assert restored.ok, restored.output
+    assert live(files) == before
+    safety = site.sets()[-1]
+    assert content_of_folder(safety) == {key: one for key, one in now.items() if not key.startswith("backups/")}
+    back = site.run("rollback", restore_id=ID)
+    assert back.ok, back.output
+    assert files.content() == now
+    for run in (made, verified, restored, back):
         assert str(s3_server.options()["secret_key"]) not in run.output + str(run.results), "the secret key was logged"

@@ -1,0 +1,55 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Restores the objects of a backup set into an instance's bucket; the host only tells where that is."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _object_index as index_of
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import artifacts_of, plain_view
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_action import BucketAction, keep_going
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_restore import BucketRestore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._liveness import playbook_pid
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import plain_source
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import target
+
+_STEPS = ("check", "prepare", "swap", "undo")
+
+
+class ActionModule(BucketAction):
+    """The objects go from the store to the bucket through the controller; the endpoint exchanges what is live."""
+
+    def work(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Do one step; check mode makes C(check) of each but C(undo), which says what it would do."""
+        step, given = arguments.get("step"), arguments.pop("backup_set", None)
+        if step not in _STEPS:
+            raise InputError("step is %r" % step, "It is one of %s" % ", ".join(_STEPS))
+        where = target(given, decrypts=True) if step in ("check", "prepare") else None
+        storage, result = self.storage(arguments, task_vars)
+        run = playbook_pid()
+        restore = BucketRestore(storage.bucket, str(arguments["restore_id"]), lambda: keep_going(run))
+        if step == "undo":
+            said = restore.undo(pretend=self._task.check_mode)
+            return dict(result, changed=bool(said), plan=said)
+        if where is None:
+            return dict(result, changed=self._task.check_mode or restore.swap(), plan=[])
+        backup_set = where.store.get(where.set_id)
+        record = plain_view(backup_set.manifest)["components"].get(index_of.COMPONENT)
+        if not record:
+            raise InputError("The backup set %s holds no files of S3" % backup_set.set_id, "Leave out s3")
+        source = plain_source(backup_set, where.identity)
+        index = index_of.read_index(record, source)
+        if step == "prepare" and not self._task.check_mode:
+            changes = restore.prepare(index, source)
+        else:
+            artifacts = artifacts_of(plain_view(backup_set.manifest), index_of.COMPONENT)
+            index_of.decode(record, artifacts, source)
+            changes = restore.changes(index)
+        changed = bool(changes.put or changes.removed)
+        return dict(
+            result, changed=changed and step != "check", plan=changes.lines(storage.bucket), kept=restore.before
+        )

@@ -1,0 +1,261 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: names and behaviour may change in any release.
+
+"""A bucket restored: new objects are proved beside the live ones, exchanged by the endpoint, and can be put back.
+
+There is no rename in S3. What is new is written below C(authentik-new-<id>/) and read back. A swap first copies what
+it will replace or delete to C(authentik-before-<id>/), then writes down there what it will do, and only then copies the
+new objects to their keys. Each copy is made within the bucket. Whatever is killed, the journal says where to go on.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import json
+import typing as t
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _object_index as index_of
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, StateError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import BLOCK
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import check_id, count, format_bytes
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_plan import Listed
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_read import Bucket, about, list_objects
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_objects import copy, delete_many, listing
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_reader import open_object
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_small import get_small, head, put_small
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_upload import Upload
+
+_SMALL_BYTES = 4 * 1024**2
+_JOURNAL = "journal.json"
+_JOURNAL_BYTES = 512 * 1024**2
+_OBJECTS = "objects"
+
+
+class Changes(t.NamedTuple):
+    """What has to be done so that the bucket holds what the set does.
+
+    :ivar put: entries of the index that are not there, or not so.
+    :ivar removed: keys that the set does not have.
+    :ivar replaced: how many of the ones to put are there in another form.
+    """
+
+    put: list[dict[str, t.Any]]
+    removed: list[str]
+    replaced: int
+
+    def lines(self, bucket: Bucket) -> list[str]:
+        """Say it."""
+        if not self.put and not self.removed:
+            return ["s3: %s is as the set has it" % bucket.place]
+        return [
+            "s3: %s: %s new, %d replaced, %d deleted, %s to send"
+            % (
+                bucket.place,
+                count(len(self.put) - self.replaced, "object"),
+                self.replaced,
+                len(self.removed),
+                format_bytes(sum(entry["size"] for entry in self.put)),
+            )
+        ]
+
+
+class BucketRestore:
+    """One restore of a bucket.
+
+    :param restore_id: names what is kept.
+    :param beat: called often.
+    """
+
+    def __init__(self, bucket: Bucket, restore_id: str, beat: t.Callable[[], None]) -> None:
+        self._bucket = bucket
+        self._client, self._place = bucket.client, bucket.place
+        self._beat = beat
+        self.new = "authentik-new-" + check_id(restore_id)
+        self.before = "authentik-before-" + restore_id
+
+    def changes(self, index: dict[str, t.Any]) -> Changes:
+        """Compare the bucket with a set's index.
+
+        :raises StateError: when the instance names its objects otherwise than the set does.
+        """
+        if bool(index["folders"]) != bool(self._bucket.folders):
+            raise StateError(
+                "The set's objects are named as by authentik %s 2025.12, and this instance is not of that kind"
+                % ("since" if index["folders"] else "before"),
+                "Restore it into an instance of the set's version, or put the objects there by hand (docs/s3-files.md)",
+            )
+        live = {one.key: one for one in list_objects(self._bucket, versions=False)}
+        unsure = [entry for entry in index["objects"] if self._may_equal(entry, live.get(entry["key"]))]
+        found = self._each(lambda one: head(self._client, self._place, one["key"]), unsure)
+        equal = {
+            entry["key"]
+            for entry, now in zip(unsure, found, strict=True)
+            if now is not None and about(now) == entry["about"]
+        }
+        put = [entry for entry in index["objects"] if entry["key"] not in equal]
+        wanted = {entry["key"] for entry in index["objects"]}
+        return Changes(put, sorted(set(live) - wanted), sum(entry["key"] in live for entry in put))
+
+    @staticmethod
+    def _may_equal(entry: dict[str, t.Any], live: Listed | None) -> bool:
+        return live is not None and (live.size, live.etag) == (entry["size"], entry["etag"])
+
+    def prepare(self, index: dict[str, t.Any], source: t.Any) -> Changes:
+        """Write what has to change beside the live objects, and read it back. Nothing live is altered.
+
+        :raises IntegrityError: when what is there is not what the set holds.
+        """
+        changes = self.changes(index)
+        self._clear(self.new)
+        if not changes.put and not changes.removed:
+            return changes
+        wanted = [entry["key"] for entry in changes.put]
+        with concurrent.futures.ThreadPoolExecutor(self._client.options["parallel"], "bucket-write") as pool:
+            running: list[concurrent.futures.Future[None]] = []
+            for entry, content in index_of.read_objects(index, source, wanted):
+                self._beat()
+                if entry["size"] > _SMALL_BYTES:
+                    self._send_large(entry, content)
+                    continue
+                running.append(pool.submit(self._send, entry, _whole(content)))
+                if len(running) >= 2 * self._client.options["parallel"]:
+                    running.pop(0).result()
+            for one in running:
+                one.result()
+        self._each(self._prove, changes.put)
+        journal = {"put": {entry["key"]: entry["size"] for entry in changes.put}, "removed": changes.removed}
+        self._write_journal(self.new, journal)
+        return changes
+
+    def swap(self) -> bool:
+        """Put what was prepared in place, and tell whether there was anything.
+
+        :raises StateError: when nothing was prepared.
+        :raises IntegrityError: when the bucket is not as it should be then.
+        """
+        journal = self._journal(self.before)
+        if journal is None:
+            journal = self._journal(self.new)
+            if journal is None:
+                return False
+            live = {one.key for one in list_objects(self._bucket, versions=False)}
+            journal["saved"] = sorted(live.intersection([*journal["put"], *journal["removed"]]))
+            self._each(lambda key: self._copy(key, _kept(self.before, key)), journal["saved"])
+            # From here on the way back is known.
+            self._write_journal(self.before, journal)
+        if self._journal(self.new) is not None:
+            self._each(lambda key: self._copy(_kept(self.new, key), key), sorted(journal["put"]))
+            delete_many(self._client, self._place, journal["removed"])
+        sizes = {one.key: one.size for one in list_objects(self._bucket, versions=False)}
+        wrong = [key for key, size in journal["put"].items() if sizes.get(key) != size]
+        wrong += [key for key in journal["removed"] if key in sizes]
+        if wrong:
+            raise IntegrityError(
+                "%s is not what was restored" % self._place.url(wrong[0]),
+                "Somebody else writes to the bucket: stop that",
+            )
+        self._clear(self.new)
+        return True
+
+    def undo(self, pretend: bool = False) -> list[str]:
+        """Put back what a swap replaced, take away what it brought, and return what was done; empty for nothing.
+
+        :param pretend: change nothing.
+        """
+        journal = self._journal(self.before)
+        left = any(True for root in (self.new, self.before) for _one in listing(self._client, self._place, root))
+        if not left:
+            return []
+        said = ["s3: what was prepared in %s is taken away" % self._place.url(self.new)]
+        if journal is not None:
+            came = sorted(set(journal["put"]) - set(journal["saved"]))
+            said = [
+                "s3: %s: %s put back, %d taken away" % (self._place, count(len(journal["saved"]), "object"), len(came))
+            ]
+        if pretend:
+            return said
+        if journal is not None:
+            self._each(lambda key: self._copy(_kept(self.before, key), key), journal["saved"])
+            delete_many(self._client, self._place, came)
+        self._clear(self.new)
+        self._clear(self.before)
+        return said
+
+    def _send(self, entry: dict[str, t.Any], data: bytes) -> None:
+        put_small(self._client, self._place, _kept(self.new, entry["key"]), data, extra=entry["about"])
+
+    def _send_large(self, entry: dict[str, t.Any], content: index_of.Checked) -> None:
+        extra = {"Metadata": {}, **entry["about"]}
+        with Upload(self._client, self._place, _kept(self.new, entry["key"]), extra) as out:
+            while True:
+                data = content.read(BLOCK)
+                if not data:
+                    break
+                out.write(data)
+                self._beat()
+
+    def _prove(self, entry: dict[str, t.Any]) -> None:
+        digest = hashlib.sha256()
+        with open_object(self._client, self._place, _kept(self.new, entry["key"])) as reader:
+            while True:
+                data = reader.read(BLOCK)
+                if not data:
+                    break
+                digest.update(data)
+        if digest.hexdigest() != entry["sha256"] or about(reader.about) != entry["about"]:
+            raise IntegrityError(
+                "%s is not what was written: SHA-256 %s and %s, not %s and %s"
+                % (reader.path, digest.hexdigest(), about(reader.about), entry["sha256"], entry["about"]),
+                "Look for a proxy, and at the endpoint's disks",
+            )
+
+    def _copy(self, source: str, target: str) -> None:
+        copy(self._client, (self._place, source), (self._place, target))
+
+    def _each(self, work: t.Callable[[t.Any], t.Any], things: t.Sequence[t.Any]) -> list[t.Any]:
+        with concurrent.futures.ThreadPoolExecutor(self._client.options["parallel"], "bucket") as pool:
+            done = []
+            for result in pool.map(work, things):
+                self._beat()
+                done.append(result)
+        return done
+
+    def _write_journal(self, root: str, journal: dict[str, t.Any]) -> None:
+        put_small(self._client, self._place, "%s/%s" % (root, _JOURNAL), json.dumps(journal).encode("ascii"))
+
+    def _journal(self, root: str) -> dict[str, t.Any] | None:
+        found = get_small(self._client, self._place, "%s/%s" % (root, _JOURNAL), _JOURNAL_BYTES)
+        if found is None:
+            return None
+        try:
+            journal = json.loads(found.data)
+        except ValueError as exc:
+            raise IntegrityError("%s/%s is no journal: %s" % (self._place.url(root), _JOURNAL, exc)) from exc
+        return dict(journal)
+
+    def _clear(self, root: str) -> None:
+        """Remove what is kept; the journal is gone last where it says how to go back, and first where it says go on."""
+        names = [one.name for one in listing(self._client, self._place, root)]
+        own = "%s/%s" % (root, _JOURNAL)
+        rest = [name for name in names if name != own]
+        for part in (
+            ([own] if own in names else [], rest) if root == self.new else (rest, [own] if own in names else [])
+        ):
+            delete_many(self._client, self._place, part)
+
+
+def _kept(root: str, key: str) -> str:
+    return "%s/%s/%s" % (root, _OBJECTS, key)
+
+
+def _whole(content: index_of.Checked) -> bytes:
+    parts: list[bytes] = []
+    while True:
+        data = content.read(BLOCK)
+        if not data:
+            return b"".join(parts)
+        parts.append(data)

@@ -1,0 +1,182 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A bucket restored on a real S3 server: proved beside what is live, exchanged, put back, whatever is cut off."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _object_index as index_of
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, StateError
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _bucket_restore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_restore import BucketRestore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store
+from tests.support.bucket import Content, Files
+from tests.support.s3_server import S3Server
+
+ID = "20261124T040000Z-1b2c"
+ICON = {"ContentType": "image/svg+xml", "CacheControl": "max-age=60", "Metadata": {"owner": "flow"}}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+@pytest.fixture
+def files(s3_server: S3Server, s3_bucket: str) -> Files:
+    made = Files(s3_server, s3_bucket)
+    made.put("media/public/same", b"same", **ICON)
+    made.put("media/public/touched ü", b"touched", **ICON)
+    made.put("media/public/changed", b"before", **ICON)
+    made.put("media/public/deleted", os.urandom(3000), ContentType="image/png")
+    made.put("other/of somebody else", b"x")
+    return made
+
+
+def leave(files: Files) -> Content:
+    """Give the bucket other content, and return it."""
+    files.put("media/public/changed", b"after!", ContentType="text/plain")
+    files.put("media/public/touched ü", b"touched", ContentType="text/plain")
+    files.delete("media/public/deleted")
+    files.put("media/public/new", b"new", **ICON)
+    return files.content()
+
+
+def opened(backup_set: BackupSet) -> tuple[dict[str, Any], Any]:
+    source = backup_set.folder.source(backup_set.manifest["artifacts"])
+    return index_of.read_index(backup_set.manifest["components"]["s3"], source), source
+
+
+def restore_of(files: Files) -> BucketRestore:
+    return BucketRestore(files.bucket, ID, lambda: None)
+
+
+def live(content: Content) -> Content:
+    return {key: one for key, one in content.items() if not key.startswith("authentik-")}
+
+
+def test_the_bucket_becomes_what_the_set_holds_and_can_be_put_back(files: Files, store: Store) -> None:
+    then = files.content()
+    saved = files.save(store)["set"]
+    now = leave(files)
+    restore = restore_of(files)
+    changes = restore.prepare(*opened(saved))
+    assert sorted(entry["key"].rpartition("/")[2] for entry in changes.put) == ["changed", "deleted", "touched ü"]
+    assert changes.removed == ["media/public/new"]
+    assert "1 object new, 2 replaced, 1 deleted" in changes.lines(files.bucket)[0]
+    assert live(files.content()) == now
+    assert restore.swap()
+    assert live(files.content()) == then
+    kept = [key for key in files.content() if key.startswith("authentik-")]
+    assert all(key.startswith("authentik-before-%s/" % ID) for key in kept)
+    # What is kept is no file of the instance.
+    assert files.save(store)["objects"] == 4
+    assert restore.undo(pretend=True)
+    assert live(files.content()) == then
+    assert "3 objects put back, 1 taken away" in restore.undo()[0]
+    assert files.content() == now
+    assert restore.undo() == []
+
+
+def test_what_is_equal_is_left_alone(files: Files, store: Store) -> None:
+    saved = files.save(store)["set"]
+    before = files.content()
+    restore = restore_of(files)
+    changes = restore.prepare(*opened(saved))
+    assert (changes.put, changes.removed) == ([], [])
+    assert "is as the set has it" in changes.lines(files.bucket)[0]
+    assert not restore.swap()
+    assert files.content() == before
+
+
+def test_another_bucket_gets_the_same_objects(files: Files, store: Store, s3_server: S3Server) -> None:
+    large = os.urandom(_bucket_restore._SMALL_BYTES + 17)
+    files.put("reports/public/large", large, ContentDisposition="attachment")
+    saved = files.save(store)["set"]
+    name = files.name + "-2"
+    s3_server.judge.create_bucket(Bucket=name)
+    other = Files(s3_server, name)
+    restore = restore_of(other)
+    restore.prepare(*opened(saved))
+    assert restore.swap()
+    expected = {key: one for key, one in files.content().items() if not key.startswith("other/")}
+    assert live(other.content()) == expected
+
+
+@pytest.mark.parametrize("at", ["kept", "journal", "put"])
+def test_a_swap_that_is_cut_off_goes_on_or_back(
+    files: Files, store: Store, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    then = files.content()
+    saved = files.save(store)["set"]
+    now = leave(files)
+    restore = restore_of(files)
+    for goes_on in (False, True):
+        restore.prepare(*opened(saved))
+        with monkeypatch.context() as patch:
+            cut_off(patch, at)
+            with pytest.raises(Killed):
+                restore.swap()
+        if at != "put":
+            assert live(files.content()) == now
+        if goes_on:
+            assert restore.swap()
+            assert live(files.content()) == then
+        restore.undo()
+        assert files.content() == now
+
+
+def cut_off(patch: pytest.MonkeyPatch, at: str) -> None:
+    """End the swap while it copies what it replaces, at its journal, or while it puts the new objects in place."""
+    copy, write = _bucket_restore.copy, BucketRestore._write_journal
+    seen: list[str] = []
+
+    def copying(client: Any, source: Any, target: Any) -> Any:
+        replaces = not target[1].startswith("authentik-")
+        if replaces == (at == "put"):
+            if seen:
+                raise Killed
+            seen.append(target[1])
+        return copy(client, source, target)
+
+    def writing(self: BucketRestore, root: str, journal: Any) -> None:
+        if root == self.before and at == "journal":
+            raise Killed
+        write(self, root, journal)
+
+    if at != "journal":
+        patch.setattr(_bucket_restore, "copy", copying)
+    patch.setattr(BucketRestore, "_write_journal", writing)
+
+
+def test_nothing_is_swapped_that_is_not_what_was_saved(
+    files: Files, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = files.save(store)["set"]
+    now = leave(files)
+    restore = restore_of(files)
+    put = _bucket_restore.put_small
+
+    def altered(client: Any, place: Any, name: str, data: bytes, **more: Any) -> str:
+        return put(client, place, name, b"X" + data[1:] if name.endswith("/changed") else data, **more)
+
+    monkeypatch.setattr(_bucket_restore, "put_small", altered)
+    with pytest.raises(IntegrityError, match="changed is not what was written"):
+        restore.prepare(*opened(saved))
+    assert live(files.content()) == now
+    assert not restore.swap()
+    restore.undo()
+    assert files.content() == now
+
+
+def test_a_set_of_another_layout_is_refused(files: Files, store: Store) -> None:
+    index, _source = opened(files.save(store)["set"])
+    older = BucketRestore(files.bucket._replace(folders=()), ID, lambda: None)
+    with pytest.raises(StateError, match=r"since 2025\.12|2025\.12"):
+        older.changes(index)
