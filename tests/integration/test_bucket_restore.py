@@ -7,14 +7,18 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _object_index as index_of
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, StateError
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _bucket_restore
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_restore import BucketRestore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._identity import IdentitySource
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import plain_source
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store
 from tests.support.bucket import Content, Files
@@ -107,6 +111,19 @@ def test_another_bucket_gets_the_same_objects(files: Files, store: Store, s3_ser
     assert restore.swap()
     expected = {key: one for key, one in files.content().items() if not key.startswith("other/")}
     assert live(other.content()) == expected
+
+
+def test_an_encrypted_set_is_restored_by_who_has_the_identity(files: Files, store: Store, tmp_path: Path) -> None:
+    then = files.content()
+    identity = pyrage.x25519.Identity.generate()
+    saved = files.save(store, [str(identity.to_public())])["set"]
+    leave(files)
+    (tmp_path / "identity").write_text(str(identity))
+    source = plain_source(saved, IdentitySource(str(tmp_path / "identity"), None))
+    restore = restore_of(files)
+    restore.prepare(index_of.read_index(saved.manifest["components"]["s3"], source), source)
+    assert restore.swap()
+    assert live(files.content()) == then
 
 
 @pytest.mark.parametrize("at", ["kept", "journal", "put"])
