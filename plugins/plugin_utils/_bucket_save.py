@@ -239,9 +239,10 @@ class Saving:
         }
 
     def _link(self, earlier: Earlier, used: set[str]) -> list[dict[str, t.Any]]:
-        linked = []
+        linked: list[dict[str, t.Any]] = []
+        if earlier.backup_set is None:
+            return linked
         for path in sorted(used & set(earlier.packs)):
-            assert earlier.backup_set is not None
             self._partial.link(earlier.backup_set.folder, earlier.packs[path])
             linked.append(
                 dict(earlier.packs[path], linked_from=earlier.backup_set.set_id, seconds=0, bytes_per_second=0)

@@ -182,20 +182,19 @@ class Upload:
                 % (self.path, "5 TiB" if self.size > MAX_OBJECT_BYTES else "%d parts" % MAX_PARTS),
                 "Raise part_size of the option s3, or leave it out, so that parts grow by themselves",
             )
-        if self._pool is None:
-            self._begin()
+        pool = self._pool or self._begin()
         self._wait(parts_at_once(len(self._buffer), self._client.options["parallel"]))
         data = bytes(self._buffer)
         self._buffer.clear()
-        assert self._pool is not None
-        sent = self._pool.submit(self._send_part, number, data)
+        sent = pool.submit(self._send_part, number, data)
         self._parts.append(sent)
         self._running.append(sent)
 
-    def _begin(self) -> None:
+    def _begin(self) -> concurrent.futures.ThreadPoolExecutor:
         answer = self._client.call("create_multipart_upload", "write", self.path, **self._target, **self._arguments)
         self._upload_id = answer["UploadId"]
         self._pool = concurrent.futures.ThreadPoolExecutor(self._client.options["parallel"], "s3-upload")
+        return self._pool
 
     def _wait(self, at_once: int) -> None:
         """Wait until a thread is free; what one of them met is raised here."""

@@ -232,7 +232,12 @@ def test_a_writer_that_reads_back_what_it_wrote_is_seen_to_live(store: Store, mo
     os.utime(owner, (1, 1))
     seen: list[float] = []
     drop = partial.drop_working_files
-    monkeypatch.setattr(partial, "drop_working_files", lambda: (seen.append(owner.stat().st_mtime), drop()))
+
+    def look_and_drop() -> None:
+        seen.append(owner.stat().st_mtime)
+        drop()
+
+    monkeypatch.setattr(partial, "drop_working_files", look_and_drop)
     store.publish(partial, manifest_of(partial, artifacts), NOW)
     assert seen[0] > 1, "another machine would take it for dead in the middle of a large set"
 
