@@ -71,7 +71,7 @@ class Product:
         with contextlib.ExitStack() as stack:
             for module in shown:
                 stack.enter_context(mock.patch.object(module, "datetime", clock))
-            entropy = SimpleNamespace(urandom=lambda size: self.entropy.randbytes(size))
+            entropy = SimpleNamespace(urandom=self._urandom)
             for module, name, played in (
                 (authentik_backup_set, "os", entropy),
                 # The run that owns a set is the process that a fault kills.
@@ -124,6 +124,9 @@ class Product:
         if with_identity:
             where["identity_file"] = self.identity
         return self._stream(authentik_backup_set_verify, _decode, where, level=level)
+
+    def _urandom(self, size: int) -> bytes:
+        return self.entropy.randbytes(size)
 
     def pin(self, set_id: str, reason: str) -> dict[str, Any]:
         """Pin a set, or without a reason unpin it."""

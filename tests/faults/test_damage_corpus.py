@@ -92,10 +92,9 @@ def refusal(rig: Rig, folder: Path, kind: Kind) -> tuple[str, RecoveryError]:
         if kind.stage == DECODE:
             part = only(backup_set.manifest, str(kind.says))
             _decode.decode(part, source, HERE, str(rig.site.instance.postgres.bin))
+        raise AssertionError("refused by nobody")
     except RecoveryError as exc:
         refused = exc
-    else:
-        raise AssertionError("refused by nobody")
     if stage == LIST:
         sets, problems = store.list_sets()
         assert sets == []

@@ -175,7 +175,7 @@ class S3Server:
 
     def limit(self, bucket: str, size: int) -> None:
         """Give a bucket a quota in bytes; an object that would exceed it is refused."""
-        place = "http://127.0.0.1:%d/v1/AUTH_%s/%s" % (self._ports["admin"], ACCESS_KEY.split(":")[0], bucket)
+        place = "http://127.0.0.1:%d/v1/AUTH_%s/%s" % (self._ports["admin"], ACCESS_KEY.partition(":")[0], bucket)
         headers = {"X-Container-Meta-Quota-Bytes": str(size)}
         urllib.request.urlopen(urllib.request.Request(place, headers=headers, method="POST")).close()
 

@@ -98,7 +98,7 @@ def answer(
 )
 def test_answers(exc: known.ClientError, error: type[RecoveryError], told: str) -> None:
     found = as_error(exc, "write", WHAT, ENDPOINT)
-    assert type(found) is error
+    assert found.__class__ is error
     assert found.cause.startswith("Cannot write %s: %s answered " % (WHAT, exc.operation_name))
     assert code_of(exc) in found.cause
     with pytest.raises(RecoveryError, match=told):
@@ -191,7 +191,7 @@ def test_another_endpoint_is_told() -> None:
 )
 def test_no_answer(exc: Exception, error: type[RecoveryError], told: str, command: str) -> None:
     found = as_error(exc, "write", WHAT, ENDPOINT)
-    assert type(found) is error
+    assert found.__class__ is error
     assert found.cause.startswith("Cannot write %s: " % WHAT)
     with pytest.raises(RecoveryError, match=told):
         raise found
