@@ -10,16 +10,14 @@ import datetime
 import os
 import typing as t
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest, _mounts
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     InputError,
-    RecoveryError,
     StateError,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count, format_bytes
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._age import check_recipients
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._controller_action import ControllerAction
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._facts import created_by, instance_facts
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._liveness import playbook_pid
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import STORE_SPEC, Store, open_store
@@ -35,36 +33,30 @@ _SPEC: dict[str, t.Any] = {
     "encryption_recipients": {"type": "list", "elements": "str", "default": []},
     "require_encryption": {"type": "bool", "default": False},
 }
-_REQUIRED = [(state, ["id"]) for state in ("published", "discarded", "unpinned")] + [("pinned", ["id", "reason"])]
+_REQUIRED = [
+    *(("state", state, ["id"]) for state in ("published", "discarded", "unpinned")),
+    ("state", "pinned", ["id", "reason"]),
+]
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Works on the controller; the host is not contacted."""
 
-    TRANSFERS_FILES = False
-    _supports_async = False
-    _supports_check_mode = True
+    spec = _SPEC
+    required_if = _REQUIRED
 
-    def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Run the task and return its result."""
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        _checked, options = self.validate_argument_spec(
-            _SPEC, required_if=[("state", state, names) for state, names in _REQUIRED]
-        )
-        try:
-            store = open_store(options["store"], options["instance"], options["s3"])
-            now = datetime.datetime.now(datetime.UTC)
-            work = {
-                "open": self._open,
-                "published": self._publish,
-                "discarded": self._discard,
-                "pinned": self._pin,
-                "unpinned": self._pin,
-            }
-            result.update(work[options["state"]](store, options, now))
-        except RecoveryError as exc:
-            result.update(exc.as_result(), failed=True)
-        return result
+    def work(self, options: dict[str, t.Any], result: dict[str, t.Any], task_vars: dict[str, t.Any]) -> None:
+        """Do what the state asks for."""
+        store = open_store(options["store"], options["instance"], options["s3"])
+        now = datetime.datetime.now(datetime.UTC)
+        work = {
+            "open": self._open,
+            "published": self._publish,
+            "discarded": self._discard,
+            "pinned": self._pin,
+            "unpinned": self._pin,
+        }
+        result.update(work[options["state"]](store, options, now))
 
     def _open(self, store: Store, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
         if not options["allow_ephemeral"]:

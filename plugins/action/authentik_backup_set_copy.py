@@ -9,11 +9,11 @@ from __future__ import annotations
 import datetime
 import typing as t
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, RecoveryError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count, format_bytes
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._controller_action import ControllerAction
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._copy import copy_set, is_there
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._liveness import playbook_pid
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._selection import select
@@ -31,24 +31,18 @@ _SPEC: dict[str, t.Any] = {
 display = Display()
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Works on the controller; the host is not contacted."""
 
-    TRANSFERS_FILES = False
-    _supports_async = False
-    _supports_check_mode = True
+    spec = _SPEC
 
-    def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Run the task and return its result."""
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        _checked, options = self.validate_argument_spec(_SPEC)
+    def work(self, options: dict[str, t.Any], result: dict[str, t.Any], task_vars: dict[str, t.Any]) -> None:
+        """Copy the sets."""
         result.update(copied=[], present=[], failures=[])
         try:
             self._copy(options, result)
-        except RecoveryError as exc:
-            result.update(exc.as_result(), failed=True)
-        result["changed"] = bool(result["copied"])
-        return result
+        finally:
+            result["changed"] = bool(result["copied"])
 
     def _copy(self, options: dict[str, t.Any], result: dict[str, t.Any]) -> None:
         source = open_store(options["store"], options["instance"], options["s3"])

@@ -10,8 +10,6 @@ import dataclasses
 import datetime
 import typing as t
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError, RecoveryError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import (
@@ -19,6 +17,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._text impor
     format_duration,
     id_time,
 )
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._controller_action import ControllerAction
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._identity import IdentitySource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import UNPROVED, outcome_of, proved
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import decrypting_source, plain_source
@@ -39,30 +38,22 @@ _SPEC: dict[str, t.Any] = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Works on the controller; the host is not contacted."""
 
-    TRANSFERS_FILES = False
-    _supports_async = False
-    _supports_check_mode = True
+    spec = _SPEC
 
-    def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Run the task and return its result."""
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        _checked, options = self.validate_argument_spec(_SPEC)
-        try:
-            if options["readable"] and options["backup_id"] is None:
-                raise InputError("readable is about one set", "Name it, or give latest, with backup_id")
-            store = open_store(options["store"], options["instance"], options["s3"])
-            now = datetime.datetime.now(datetime.UTC)
-            work = self._all if options["backup_id"] is None else self._one
-            result.update(work(store, options, now), changed=False)
-            result["selected"] = select(
-                store, options["select"], options["select_level"], datetime.timedelta(days=options["select_days"]), now
-            )
-        except RecoveryError as exc:
-            result.update(exc.as_result(), failed=True)
-        return result
+    def work(self, options: dict[str, t.Any], result: dict[str, t.Any], task_vars: dict[str, t.Any]) -> None:
+        """List the sets, or describe one."""
+        if options["readable"] and options["backup_id"] is None:
+            raise InputError("readable is about one set", "Name it, or give latest, with backup_id")
+        store = open_store(options["store"], options["instance"], options["s3"])
+        now = datetime.datetime.now(datetime.UTC)
+        work = self._all if options["backup_id"] is None else self._one
+        result.update(work(store, options, now), changed=False)
+        result["selected"] = select(
+            store, options["select"], options["select_level"], datetime.timedelta(days=options["select_days"]), now
+        )
 
     def _one(self, store: Store, options: dict[str, t.Any], now: datetime.datetime) -> dict[str, t.Any]:
         passed_over: list[Problem] = []

@@ -10,17 +10,16 @@ import contextlib
 import datetime
 import typing as t
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     InputError,
-    RecoveryError,
     StateError,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count, parse_duration
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _prune
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._backend import SetsLock
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._controller_action import ControllerAction
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._retention import Policy, check_policy
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import STORE_SPEC, Store, open_store
 
@@ -40,23 +39,17 @@ _SPEC: dict[str, t.Any] = {
 display = Display()
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Works on the controller; the host is not contacted."""
 
-    TRANSFERS_FILES = False
-    _supports_async = False
-    _supports_check_mode = True
+    spec = _SPEC
 
-    def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Run the task and return its result."""
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        _checked, options = self.validate_argument_spec(_SPEC)
+    def work(self, options: dict[str, t.Any], result: dict[str, t.Any], task_vars: dict[str, t.Any]) -> None:
+        """Delete what the policy does not keep."""
         try:
             self._prune(options, result)
-        except RecoveryError as exc:
-            result.update(exc.as_result(), failed=True)
-        result["changed"] = bool(result.get("finished") or result.get("deleted"))
-        return result
+        finally:
+            result["changed"] = bool(result.get("finished") or result.get("deleted"))
 
     def _prune(self, options: dict[str, t.Any], result: dict[str, t.Any]) -> None:
         policy = policy_of(options)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.plugins.action import ActionBase
-
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError, RecoveryError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import (
     check_id,
     check_instance_name,
     is_id,
 )
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._controller_action import ControllerAction
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import LATEST
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._variables import known_names, misspelt
 
@@ -30,29 +29,21 @@ _SPEC: dict[str, t.Any] = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Works on the controller; the host is not contacted."""
 
-    TRANSFERS_FILES = False
-    _supports_async = False
-    _supports_check_mode = True
+    spec = _SPEC
 
-    def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Run the task and return its result."""
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        _checked, options = self.validate_argument_spec(_SPEC)
-        try:
-            _check_names(task_vars or {}, options["own_variables"])
-            _check_values(options)
-            result.update(
-                changed=False,
-                components=[name.strip() for name in options["components"]],
-                extra_paths=options["extra_paths"],
-                rebuild_env=options["rebuild_env"],
-            )
-        except RecoveryError as exc:
-            result.update(exc.as_result(), failed=True)
-        return result
+    def work(self, options: dict[str, t.Any], result: dict[str, t.Any], task_vars: dict[str, t.Any]) -> None:
+        """Check names and values."""
+        _check_names(task_vars, options["own_variables"])
+        _check_values(options)
+        result.update(
+            changed=False,
+            components=[name.strip() for name in options["components"]],
+            extra_paths=options["extra_paths"],
+            rebuild_env=options["rebuild_env"],
+        )
 
 
 def _check_names(task_vars: dict[str, t.Any], own: list[str]) -> None:
