@@ -8,13 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_action import (
-    BucketAction,
-    display,
-    keep_going,
-)
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_action import BucketAction, display
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_save import Saving, would_save
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._liveness import playbook_pid
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._progress import Progress
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import target
 
@@ -28,15 +23,16 @@ class ActionModule(BucketAction):
         storage, result = self.storage(arguments, task_vars)
         if self._task.check_mode:
             return dict(result, changed=True, plan=[would_save(storage.bucket)])
-        partial, run = where.store.partial(where.set_id), playbook_pid()
+        partial = where.store.partial(where.set_id)
         newest = where.store.latest_backup()
         earlier = [newest] if newest and newest.recipients == partial.recipients else []
-
-        def beat() -> None:
-            keep_going(run)
-            partial.heartbeat()
-
         progress = Progress(display.display, str(task_vars.get("inventory_hostname", "?")))
-        saved = Saving(storage.bucket, partial, storage.index_key, progress, beat).save(earlier)
+        with self.going(task_vars) as check:
+
+            def beat() -> None:
+                check()
+                partial.heartbeat()
+
+            saved = Saving(storage.bucket, partial, storage.index_key, progress, beat).save(earlier)
         warnings = [*result.get("warnings", []), *saved["warnings"]]
         return dict(result, changed=bool(saved["read"]), components=[saved], warnings=warnings)

@@ -11,11 +11,10 @@ import typing as t
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _object_index as index_of
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import artifacts_of, plain_view
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_action import BucketAction, keep_going
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_action import BucketAction, Storage
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_restore import BucketRestore
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._liveness import playbook_pid
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import plain_source
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import target
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import Target, target
 
 _STEPS = ("check", "prepare", "swap", "undo")
 
@@ -30,13 +29,16 @@ class ActionModule(BucketAction):
             raise InputError("step is %r" % step, "It is one of %s" % ", ".join(_STEPS))
         where = target(given, decrypts=True) if step in ("check", "prepare") else None
         storage, result = self.storage(arguments, task_vars)
-        run = playbook_pid()
-        restore = BucketRestore(storage.bucket, str(arguments["restore_id"]), lambda: keep_going(run))
+        with self.going(task_vars) as check:
+            restore = BucketRestore(storage.bucket, str(arguments["restore_id"]), check)
+            return dict(result, **self._do(step, restore, storage, where))
+
+    def _do(self, step: str, restore: BucketRestore, storage: Storage, where: Target | None) -> dict[str, t.Any]:
         if step == "undo":
             said = restore.undo(pretend=self._task.check_mode)
-            return dict(result, changed=bool(said), plan=said)
+            return {"changed": bool(said), "plan": said}
         if where is None:
-            return dict(result, changed=self._task.check_mode or restore.swap(), plan=[])
+            return {"changed": self._task.check_mode or restore.swap(), "plan": []}
         backup_set = where.store.get(where.set_id)
         record = plain_view(backup_set.manifest)["components"].get(index_of.COMPONENT)
         if not record:
@@ -50,6 +52,5 @@ class ActionModule(BucketAction):
             index_of.decode(record, artifacts, source)
             changes = restore.changes(index)
         changed = bool(changes.put or changes.removed)
-        return dict(
-            result, changed=changed and step != "check", plan=changes.lines(storage.bucket), kept=restore.before
-        )
+        plan = changes.lines(storage.bucket)
+        return {"changed": changed and step != "check", "plan": plan, "kept": restore.before}

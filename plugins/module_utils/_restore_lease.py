@@ -54,11 +54,18 @@ def keep_alive(given: Mapping[str, str]) -> None:
             "This run changes nothing more. Look what the other one did, or take this restore back",
             "ansible-playbook authentik_ops.recovery.rollback -e authentik_restore_id=%s" % restore_id,
         )
-    threading.Thread(target=_beat, args=(os.path.join(folder, _restore_record.NAME),), daemon=True).start()
+    path = os.path.join(folder, _restore_record.NAME)
+    # A module may end before its thread begins.
+    _renew(path)
+    threading.Thread(target=_beat, args=(path,), daemon=True).start()
 
 
 def _beat(path: str) -> None:
     while True:
-        with contextlib.suppress(OSError):
-            os.utime(path)
         time.sleep(_BEAT_SECONDS)
+        _renew(path)
+
+
+def _renew(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.utime(path)

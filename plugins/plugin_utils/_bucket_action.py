@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import typing as t
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -20,10 +22,12 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     StateError,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._object_storage import STORAGE_S3_SPEC
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._restore_lease import FOLDER
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_read import Bucket
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._liveness import playbook_pid
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client import Location, make_client
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_location import SCHEME
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sign_of_life import SignOfLife
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import Failed
 
 _CREDENTIALS = ("access_key", "secret_key", "session_token", "profile")
@@ -86,6 +90,34 @@ class BucketAction(ActionBase):
             raise
         bucket = Bucket(client, Location.parse(SCHEME + name), tuple(found["folders"]))
         return Storage(bucket, found["index_key"]), told
+
+    @contextlib.contextmanager
+    def going(self, task_vars: dict[str, t.Any]) -> t.Iterator[t.Callable[[], None]]:
+        """Give signs of life on the host for the restore that this is a part of, where it is one.
+
+        :returns: what refuses to go on: when the playbook run was killed, or the restore is another run's.
+        """
+        run, environment = playbook_pid(), dict[str, t.Any]()
+        self._compute_environment_string(environment)
+        folder = environment.get(FOLDER)
+        if not folder:
+            yield lambda: keep_going(run)
+            return
+        work_dir, restore_id = os.path.split(str(folder))
+
+        def give() -> dict[str, t.Any]:
+            # It changes nothing; that it runs is the sign.
+            name, arguments = "authentik_ops.recovery.authentik_restore_record", {"work_dir": work_dir}
+            arguments["restore_id"] = restore_id
+            return dict(self._execute_module(module_name=name, module_args=arguments, task_vars=task_vars))
+
+        with SignOfLife(give) as life:
+
+            def check() -> None:
+                keep_going(run)
+                life.check()
+
+            yield check
 
     def _ask(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """Run the module. What it answers holds keys: connections would show it with -vvv."""

@@ -33,6 +33,7 @@ _SMALL_BYTES = 4 * 1024**2
 _JOURNAL = "journal.json"
 _JOURNAL_BYTES = 512 * 1024**2
 _OBJECTS = "objects"
+_DELETED_AT_ONCE = 1000
 
 
 class Changes(t.NamedTuple):
@@ -67,7 +68,7 @@ class BucketRestore:
     """One restore of a bucket.
 
     :param restore_id: names what is kept.
-    :param beat: called often.
+    :param beat: called often, by several threads, and before anything is changed; what it raises ends the work.
     """
 
     def __init__(self, bucket: Bucket, restore_id: str, beat: t.Callable[[], None]) -> None:
@@ -149,7 +150,7 @@ class BucketRestore:
             self._write_journal(self.before, journal)
         if self._journal(self.new) is not None:
             self._each(lambda key: self._copy(_kept(self.new, key), key), sorted(journal["put"]))
-            delete_many(self._client, self._place, journal["removed"])
+            self._delete(journal["removed"])
         sizes = {one.key: one.size for one in list_objects(self._bucket, versions=False)}
         wrong = [key for key, size in journal["put"].items() if sizes.get(key) != size]
         wrong += [key for key in journal["removed"] if key in sizes]
@@ -180,15 +181,17 @@ class BucketRestore:
             return said
         if journal is not None:
             self._each(lambda key: self._copy(_kept(self.before, key), key), journal["saved"])
-            delete_many(self._client, self._place, came)
+            self._delete(came)
         self._clear(self.new)
         self._clear(self.before)
         return said
 
     def _send(self, entry: dict[str, t.Any], data: bytes) -> None:
+        self._beat()
         put_small(self._client, self._place, _kept(self.new, entry["key"]), data, extra=entry["about"])
 
     def _send_large(self, entry: dict[str, t.Any], content: index_of.Checked) -> None:
+        self._beat()
         extra = {"Metadata": {}, **entry["about"]}
         with Upload(self._client, self._place, _kept(self.new, entry["key"]), extra) as out:
             while True:
@@ -216,15 +219,21 @@ class BucketRestore:
     def _copy(self, source: str, target: str) -> None:
         copy(self._client, (self._place, source), (self._place, target))
 
+    def _delete(self, names: t.Sequence[str]) -> None:
+        for start in range(0, len(names), _DELETED_AT_ONCE):
+            self._beat()
+            delete_many(self._client, self._place, names[start : start + _DELETED_AT_ONCE])
+
     def _each(self, work: t.Callable[[t.Any], t.Any], things: t.Sequence[t.Any]) -> list[t.Any]:
+        def one(thing: t.Any) -> t.Any:
+            self._beat()
+            return work(thing)
+
         with concurrent.futures.ThreadPoolExecutor(self._client.options["parallel"], "bucket") as pool:
-            done = []
-            for result in pool.map(work, things):
-                self._beat()
-                done.append(result)
-        return done
+            return list(pool.map(one, things))
 
     def _write_journal(self, root: str, journal: dict[str, t.Any]) -> None:
+        self._beat()
         put_small(self._client, self._place, "%s/%s" % (root, _JOURNAL), json.dumps(journal).encode("ascii"))
 
     def _journal(self, root: str) -> dict[str, t.Any] | None:
@@ -245,7 +254,7 @@ class BucketRestore:
         for part in (
             ([own] if own in names else [], rest) if root == self.new else (rest, [own] if own in names else [])
         ):
-            delete_many(self._client, self._place, part)
+            self._delete(part)
 
 
 def _kept(root: str, key: str) -> str:

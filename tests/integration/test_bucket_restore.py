@@ -7,22 +7,37 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pyrage
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _object_index as index_of
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, StateError
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _bucket_restore
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import (
+    _restore_claim,
+    _restore_lease,
+    _restore_record,
+)
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
+    IntegrityError,
+    RecoveryError,
+    StateError,
+)
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _bucket_restore, _sign_of_life
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_restore import BucketRestore
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._identity import IdentitySource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import plain_source
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client import make_client
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sign_of_life import SignOfLife
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store
 from tests.support.bucket import Content, Files
 from tests.support.s3_server import S3Server
+from tests.unit.test_restore_record import NOW, facts, manifest, owner
 
 ID = "20261124T040000Z-1b2c"
 ICON = {"ContentType": "image/svg+xml", "CacheControl": "max-age=60", "Metadata": {"owner": "flow"}}
@@ -197,3 +212,91 @@ def test_a_set_of_another_layout_is_refused(files: Files, store: Store) -> None:
     older = BucketRestore(files.bucket._replace(folders=()), ID, lambda: None)
     with pytest.raises(StateError, match=r"since 2025\.12|2025\.12"):
         older.changes(index)
+
+
+@pytest.fixture
+def lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A restore that began, by the environment of its modules; a sign of life is due all the time."""
+    monkeypatch.setattr(_sign_of_life, "EVERY_SECONDS", 0.02)
+    claim = _restore_claim.Claim(owner("first"))
+    record, _dead = _restore_record.begin(str(tmp_path / "work"), manifest(), facts(ID), NOW, claim)
+    return _restore_lease.environment(str(tmp_path / "work"), record)
+
+
+def sign(lease: dict[str, str]) -> dict[str, Any]:
+    """Do what each module does first on the host."""
+    try:
+        _restore_lease.keep_alive(lease)
+    except RecoveryError as exc:
+        return dict(exc.as_result(), failed=True)
+    return {}
+
+
+@pytest.mark.parametrize("step", ["prepare", "swap", "undo"])
+def test_a_restore_that_works_long_lives_and_stops_when_it_is_another_ones(
+    files: Files, store: Store, s3_server: S3Server, lease: dict[str, str], monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    files.bucket = files.bucket._replace(client=make_client(s3_server.options(parallel=1)))
+    saved, now = opened(files.save(store)["set"]), leave(files)
+    record = Path(lease[_restore_lease.FOLDER]) / "restore.json"
+    restore = restore_of(files)
+    if step != "prepare":
+        restore.prepare(*saved)
+    if step == "undo":
+        restore.swap()
+    before = files.content()
+    robbed = threading.Event()
+    name = {"prepare": "put_small", "swap": "copy", "undo": "copy"}[step]
+    real = getattr(_bucket_restore, name)
+
+    def long(*arguments: Any, **more: Any) -> Any:
+        """The first change takes long; meanwhile there are signs, then somebody takes the restore."""
+        if not robbed.is_set():
+            os.utime(record, (0, 0))
+            assert until(lambda: record.stat().st_mtime > 1), "no sign of life"
+            claim = _restore_claim.Claim(owner("second"), ("first",))
+            _restore_record.take(str(record.parent.parent), ID, NOW, claim)
+            assert until(lambda: life._refusal is not None)
+            robbed.set()
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(_bucket_restore, name, long)
+    with SignOfLife(lambda: sign(lease)) as life:
+        restore = BucketRestore(files.bucket, ID, life.check)
+        work = {"prepare": lambda: restore.prepare(*saved), "swap": restore.swap, "undo": restore.undo}[step]
+        with pytest.raises(StateError, match="taken for dead"):
+            work()
+    # What was under way was ended, and nothing more was begun.
+    after = files.content()
+    assert sum(before.get(key) != after.get(key) for key in {*before, *after}) == 1
+    if step != "undo":
+        assert live(after) == now
+
+
+def until(holds: Any, seconds: float = 30) -> bool:
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return bool(holds())
+
+
+def test_a_host_that_cannot_be_reached_is_waited_for_until_the_lease_ends(
+    lease: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = threading.Event()
+
+    def give() -> dict[str, Any]:
+        if not reached.is_set():
+            raise AnsibleConnectionFailure("unreachable")
+        return sign(lease)
+
+    with SignOfLife(give) as life:
+        time.sleep(0.1)
+        life.check()
+        monkeypatch.setattr(_sign_of_life, "SILENCE_SECONDS", 0.05)
+        with pytest.raises(StateError, match="no sign of life"):
+            life.check()
+        monkeypatch.setattr(_sign_of_life, "SILENCE_SECONDS", 20)
+        silent = life._last
+        reached.set()
+        assert until(lambda: life._last > silent)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -76,8 +77,18 @@ def test_files_in_a_bucket_are_saved_restored_and_put_back(site: Site, s3_server
     assert checked.ok, checked.output
     assert "1 object new, 1 replaced, 1 deleted" in shown(checked)
     assert files.content() == now
-    restored = site.run("restore", components=["s3", "certs"], restore_id=ID, safety_set=True)
+    hasty = site.copy_collection({})
+    signs = hasty / "ansible_collections/authentik_ops/recovery/plugins/plugin_utils/_sign_of_life.py"
+    signs.write_text(signs.read_text().replace("EVERY_SECONDS = 60.0\n", "EVERY_SECONDS = 0.01\n"))
+    restored = site.run(
+        "restore", options=["-vvv"], collections=hasty, components=["s3", "certs"], restore_id=ID, safety_set=True
+    )
     assert restored.ok, restored.output
+    # While the controller works it gives signs of life on the host.
+    for task in ("Files in S3: prepare", "Files in S3: swap"):
+        ran = re.search(r"TASK \[[^]]*%s\].*?(?=\nTASK \[)" % task, restored.output, re.S)
+        assert ran, restored.output
+        assert "authentik_restore_record.py" in ran.group(), ran.group()
     assert live(files) == before
     safety = site.sets()[-1]
     assert content_of_folder(safety) == {key: one for key, one in now.items() if not key.startswith("backups/")}
