@@ -34,11 +34,13 @@ class ActionModule(BucketAction):
             return dict(result, **self._do(step, restore, storage, where))
 
     def _do(self, step: str, restore: BucketRestore, storage: Storage, where: Target | None) -> dict[str, t.Any]:
+        kept = storage.bucket.place.url(restore.before)
         if step == "undo":
             said = restore.undo(pretend=self._task.check_mode)
             return {"changed": bool(said), "plan": said}
         if where is None:
-            return {"changed": self._task.check_mode or restore.swap(), "plan": []}
+            changed = self._task.check_mode or restore.swap()
+            return {"changed": changed, "plan": [], **({"kept": kept} if changed else {})}
         backup_set = where.store.get(where.set_id)
         record = plain_view(backup_set.manifest)["components"].get(index_of.COMPONENT)
         if not record:
@@ -53,4 +55,4 @@ class ActionModule(BucketAction):
             changes = restore.changes(index)
         changed = bool(changes.put or changes.removed)
         plan = changes.lines(storage.bucket)
-        return {"changed": changed and step != "check", "plan": plan, "kept": restore.before}
+        return {"changed": changed and step != "check", "plan": plan, "kept": kept}

@@ -31,9 +31,9 @@ RECORD = "record"
 class Copy(NamedTuple):
     """Something that a restore keeps.
 
-    :ivar component: ``postgresql``, ``directory``, ``redis``, ``config``, ``compose`` or ``record``.
+    :ivar component: ``postgresql``, ``directory``, ``s3``, ``redis``, ``config``, ``compose`` or ``record``.
     :ivar kind: ``before``, ``undone``, ``found``, ``load``, ``new``, or ``record``.
-    :ivar name: of a database, or a path.
+    :ivar name: of a database, a path, or the address of a folder in a bucket.
     :ivar of: what it is a copy of: the live name or path.
     :ivar size: in bytes.
     """

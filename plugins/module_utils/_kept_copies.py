@@ -19,6 +19,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils import _mou
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import StateError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import as_error
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._kept import RECORD, Copy
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._object_index import COMPONENT
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_admin import open_admin
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_names import find_copies
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._redis._work_folder import WorkFolder
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_admin import Request
 
+# What lies in a bucket is the controller's to remove.
+_NO_PATHS = ("postgresql", COMPONENT)
 _FOLDERS = ("redis", "config", "compose")
 
 
@@ -117,10 +120,12 @@ def _databases(where: Where) -> list[Copy]:
 def remove(where: Where, copies: Sequence[Copy], now: datetime.datetime) -> None:
     """Remove copies. First it is written down that their restores cannot be taken back, last their records go.
 
+    Of those in a bucket only that is written down.
+
     :raises StateError: a restore is under way, or something is mounted in a copy.
     """
     for copy in copies:
-        mounted = [] if copy.component == "postgresql" else _mounts.below(copy.name)
+        mounted = [] if copy.component in _NO_PATHS else _mounts.below(copy.name)
         if mounted:
             raise StateError(
                 "%s is not removed: %s is mounted in it" % (copy.name, mounted[0]), "Unmount it, then repeat"
@@ -133,7 +138,7 @@ def remove(where: Where, copies: Sequence[Copy], now: datetime.datetime) -> None
                 _restore_record.forget(where.work_dir, copy.restore_id)
             elif copy.component == "redis":
                 WorkFolder(where.work_dir, copy.restore_id).remove()
-            elif copy.component != "postgresql":
+            elif copy.component not in _NO_PATHS:
                 remove_tree(copy.name)
         except OSError as exc:
             raise as_error("remove", copy.name, exc, "Repeat the cleanup once the cause is gone") from exc

@@ -21,8 +21,13 @@ description:
     and so does what belongs to a restore that runs or waits to be rolled back. Of a restore of which something stays,
     everything stays.
   - Copies that were being filled, and belong to a restore that has ended, go whatever their age.
+  - Where the instance's files lie in S3, what restores keep in that bucket is among it. The controller removes it, once
+    everything on the host is gone.
   - Only what carries the exact name that a restore gives, with a valid id, is ever touched.
 attributes:
+  action:
+    description: An action plugin looks after the bucket; everything else is done on the host.
+    support: full
   check_mode:
     support: full
   diff_mode:
@@ -33,6 +38,7 @@ extends_documentation_fragment:
   - authentik_ops.recovery.attributes
   - authentik_ops.recovery.instance
   - authentik_ops.recovery.postgresql_admin
+  - authentik_ops.recovery.storage_s3
 options:
   state:
     description:
@@ -55,6 +61,33 @@ options:
       - Folder on the host in which restores keep their records.
       - V(/var/lib/authentik-recovery) for root, else V(~/.local/state/authentik-recovery).
     type: path
+  bucket_copies:
+    description:
+      - What is kept in the bucket of the instance's files. Set by the action plugin alone.
+    type: list
+    elements: dict
+    suboptions:
+      restore_id:
+        description: The restore that it belongs to.
+        type: str
+        required: true
+      kind:
+        description: What it is.
+        type: str
+        choices: [before, new]
+        required: true
+      name:
+        description: Its address.
+        type: str
+        required: true
+      of:
+        description: The bucket.
+        type: str
+        required: true
+      size:
+        description: Bytes.
+        type: int
+        required: true
 """
 
 EXAMPLES = r"""
@@ -81,7 +114,7 @@ copies:
       type: str
       returned: always
     component:
-      description: V(postgresql), V(directory), V(redis), V(config), V(compose) or V(record).
+      description: V(postgresql), V(directory), V(s3), V(redis), V(config), V(compose) or V(record).
       type: str
       returned: always
     kind:
@@ -89,7 +122,7 @@ copies:
       type: str
       returned: always
     name:
-      description: Name of the database, or the path.
+      description: Name of the database, the path, or the address in the bucket.
       type: str
       returned: always
     of:
@@ -139,11 +172,17 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._module imp
     Context,
     run_module,
 )
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._object_index import COMPONENT
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._object_storage import STORAGE_S3_SPEC, tell
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._postgres._restore_admin import (
     AdminOptions,
     Request,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import format_bytes, format_duration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import Instance
 
 ARGUMENT_SPEC = {
     **INSTANCE_SPEC,
@@ -152,6 +191,18 @@ ARGUMENT_SPEC = {
     "instance": {"type": "str", "required": True},
     "days": {"type": "int", "default": 30},
     "work_dir": {"type": "path"},
+    **STORAGE_S3_SPEC,
+    "bucket_copies": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "restore_id": {"type": "str", "required": True},
+            "kind": {"type": "str", "choices": ["before", "new"], "required": True},
+            "name": {"type": "str", "required": True},
+            "of": {"type": "str", "required": True},
+            "size": {"type": "int", "required": True},
+        },
+    },
 }
 
 
@@ -160,10 +211,16 @@ def body(ctx: Context) -> dict[str, object]:
     params, now = ctx.params, datetime.datetime.now(datetime.timezone.utc)
     if params["days"] < 0:
         raise InputError("days is %d" % params["days"], "Give a number of days, 0 or more; what is newest stays anyway")
-    where = look(ctx)
+    instance = ctx.look_without_database()
+    where = look(ctx, instance)
+    if params["bucket_copies"] is None and instance.object_storage and not instance.object_storage.problem:
+        # The action plugin looks there, and asks again.
+        restored = any(COMPONENT in record["components"] for record in where.records)
+        return {"changed": False, "storage": dict(tell(instance), restored=restored)}
     if where.request is None:
         ctx.warn("The connection to the database is not known, so kept databases are not looked for.")
-    verdicts = _kept.judge(_kept_copies.find(where), where.records, now, params["days"])
+    there = [_kept.Copy(component=COMPONENT, **one) for one in params["bucket_copies"] or ()]
+    verdicts = _kept.judge([*_kept_copies.find(where), *there], where.records, now, params["days"])
     going = [verdict.copy for verdict in verdicts if verdict.goes]
     if params["state"] == "removed" and going and not ctx.check_mode:
         _kept_copies.remove(where, going, now)
@@ -175,10 +232,9 @@ def body(ctx: Context) -> dict[str, object]:
     }
 
 
-def look(ctx: Context) -> _kept_copies.Where:
-    """Return where copies may lie."""
-    params, instance = ctx.params, ctx.look_without_database()
-    request = None
+def look(ctx: Context, instance: Instance) -> _kept_copies.Where:
+    """Return where copies on the host may lie."""
+    params, request = ctx.params, None
     if instance.postgresql is not None:
         admin = AdminOptions(params["admin_user"], params["admin_password"], params["admin_run_as"])
         request = Request(instance.postgresql, "", admin, bin_dir=params["postgresql_bin_dir"])

@@ -110,9 +110,9 @@ plan:
     - "s3: s3://authentik: 3 objects new, 1 replaced, 2 deleted, 1.2 MiB to send"
 kept:
   description: The folder of the bucket in which what is replaced or deleted stays.
-  returned: with O(step=check) and O(step=prepare)
+  returned: with O(step=check) and O(step=prepare), and with O(step=swap) when something was exchanged
   type: str
-  sample: authentik-before-20261122T040000Z-1b2c
+  sample: s3://authentik/authentik-before-20261122T040000Z-1b2c
 """
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import (

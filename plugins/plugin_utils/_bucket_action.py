@@ -71,13 +71,22 @@ class BucketAction(ActionBase):
         :raises Failed: when the module failed.
         :raises InputError: when the settings cannot be used.
         """
-        given = checked(arguments.pop("storage_s3", None))
+        given = arguments.pop("storage_s3", None)
+        checked(given)
         told = self._ask(arguments, task_vars)
         found = told.pop("storage", None)
         if told.get("failed") or not isinstance(found, dict):
             raise Failed(told)
         told.pop("invocation", None)
-        options = merged(found["connection"], given)
+        return self.connect(found, given), told
+
+    def connect(self, found: t.Mapping[str, t.Any], given: t.Any) -> Storage:
+        """Return the storage that the host told of.
+
+        :param given: the option C(storage_s3).
+        :raises RecoveryError: when it cannot be used.
+        """
+        options = merged(found["connection"], checked(given))
         name = options.pop("bucket", "")
         if not name:
             raise InputError(
@@ -89,7 +98,7 @@ class BucketAction(ActionBase):
             exc.cause, exc.hint = (text.replace("option s3", "option storage_s3") for text in (exc.cause, exc.hint))
             raise
         bucket = Bucket(client, Location.parse(SCHEME + name), tuple(found["folders"]))
-        return Storage(bucket, found["index_key"]), told
+        return Storage(bucket, found["index_key"])
 
     @contextlib.contextmanager
     def going(self, task_vars: dict[str, t.Any]) -> t.Iterator[t.Callable[[], None]]:

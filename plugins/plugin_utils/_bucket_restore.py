@@ -30,7 +30,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_small i
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_upload import Upload
 
 _SMALL_BYTES = 4 * 1024**2
-_JOURNAL = "journal.json"
+JOURNAL = "journal.json"
 _JOURNAL_BYTES = 512 * 1024**2
 _OBJECTS = "objects"
 _DELETED_AT_ONCE = 1000
@@ -234,22 +234,22 @@ class BucketRestore:
 
     def _write_journal(self, root: str, journal: dict[str, t.Any]) -> None:
         self._beat()
-        put_small(self._client, self._place, "%s/%s" % (root, _JOURNAL), json.dumps(journal).encode("ascii"))
+        put_small(self._client, self._place, "%s/%s" % (root, JOURNAL), json.dumps(journal).encode("ascii"))
 
     def _journal(self, root: str) -> dict[str, t.Any] | None:
-        found = get_small(self._client, self._place, "%s/%s" % (root, _JOURNAL), _JOURNAL_BYTES)
+        found = get_small(self._client, self._place, "%s/%s" % (root, JOURNAL), _JOURNAL_BYTES)
         if found is None:
             return None
         try:
             journal = json.loads(found.data)
         except ValueError as exc:
-            raise IntegrityError("%s/%s is no journal: %s" % (self._place.url(root), _JOURNAL, exc)) from exc
+            raise IntegrityError("%s/%s is no journal: %s" % (self._place.url(root), JOURNAL, exc)) from exc
         return dict(journal)
 
     def _clear(self, root: str) -> None:
         """Remove what is kept; the journal is gone last where it says how to go back, and first where it says go on."""
         names = [one.name for one in listing(self._client, self._place, root)]
-        own = "%s/%s" % (root, _JOURNAL)
+        own = "%s/%s" % (root, JOURNAL)
         rest = [name for name in names if name != own]
         for part in (
             ([own] if own in names else [], rest) if root == self.new else (rest, [own] if own in names else [])

@@ -27,7 +27,7 @@ STORAGE = """\
       secret_key: file://%(secret)s
 """
 ICON = {"ContentType": "image/svg+xml", "CacheControl": "max-age=60", "Metadata": {"owner": "flow"}}
-ID = "20261124T040000Z-1b2c"
+ID, OLD = "20261124T040000Z-1b2c", "20261101T040000Z-1b2c"
 
 
 def leave(files: Files) -> Content:
@@ -92,8 +92,21 @@ def test_files_in_a_bucket_are_saved_restored_and_put_back(site: Site, s3_server
     assert live(files) == before
     safety = site.sets()[-1]
     assert content_of_folder(safety) == {key: one for key, one in now.items() if not key.startswith("backups/")}
+    kept = "s3://%s/authentik-before-%s" % (files.name, ID)
+    assert kept + "/" in shown(restored)
+    # Of an older restore, and of no restore at all.
+    files.put("authentik-before-%s/journal.json" % OLD, b"{}")
+    files.put("authentik-before-%s/objects/public/x" % OLD, b"12345")
+    files.put("authentik-before-mine/x", b"x")
+    there = set(files.content())
+    cleaned = site.run("cleanup", cleanup_days=0)
+    assert cleaned.ok, cleaned.output
+    assert "s3://%s/authentik-before-%s (7 B" % (files.name, OLD) in shown(cleaned)
+    assert re.search(r"%s \(.*\) stays: of the latest restore of" % kept, shown(cleaned))
+    assert there - set(files.content()) == {key for key in there if OLD in key}
+    files.delete("authentik-before-mine/x")
     back = site.run("rollback", restore_id=ID)
     assert back.ok, back.output
     assert files.content() == now
-    for run in (made, verified, restored, back):
+    for run in (made, verified, restored, cleaned, back):
         assert str(s3_server.options()["secret_key"]) not in run.output + str(run.results), "the secret key was logged"

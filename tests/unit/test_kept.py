@@ -154,3 +154,10 @@ def test_directories_and_files_are_found_and_removed_with_the_record_last(tmp_pa
     )
     assert media.exists()
     assert all(path.exists() for path in others)
+
+
+def test_before_anything_of_a_bucket_goes_its_record_says_so(tmp_path: Path) -> None:
+    begun(tmp_path, OLD, "done")
+    where = _kept_copies.look(str(tmp_path), "sso", None, [], [])
+    _kept_copies.remove(where, [Copy(OLD, "s3", "before", "s3://b/authentik-before-" + OLD, "s3://b", 1)], NOW)
+    assert (_restore_record.read(str(tmp_path), OLD) or {})["state"] == "cleaned"
