@@ -191,10 +191,10 @@ def _chain(trials: Trials, chain: Sequence[Point], seed: int, told: Queue[tuple[
     for number, point in enumerate(chain):
         for again in range(_EARLIER + 1):
             began = time.monotonic()
-            verdict = trials.play(point, plain_run=number == len(chain) - 1)
+            last_try = not point.delay or again == _EARLIER
+            verdict = trials.play(point, number == len(chain) - 1, last_try)
             since.append(verdict)
             verdict.seconds = time.monotonic() - began
-            verdict.last_try = not point.delay or again == _EARLIER
             told.put(("verdict", verdict))
             if verdict.violations:
                 told.put(("said", "            kept: %s" % report.keep(trials.lab, point)))

@@ -60,17 +60,19 @@ class Trials:
         self.sets = watch.Sets()
         self.runs, self._kept = [], []
 
-    def play(self, point: Point, plain_run: bool) -> Verdict:
+    def play(self, point: Point, plain_run: bool, last_try: bool = True) -> Verdict:
         """Let one fault happen and judge what it has left.
 
         :param plain_run: end with a run that is left alone.
+        :param last_try: whether the point is not tried once more where it is missed.
         """
-        verdict = Verdict(point)
+        verdict = Verdict(point, last_try=last_try)
         self._before = set(watch.strays(self.lab))
         self._sets_before = set(self.lab.set_ids())
         try:
             self._play(point, verdict)
-            if plain_run and not verdict.violations:
+            # What is tried again begins where this began.
+            if plain_run and not verdict.violations and (last_try or not verdict.missed):
                 self._next_plain_run(point.what, verdict)
         except (Stuck, ServerError, AssertionError) as problem:
             verdict.violations.append("it could not be judged: %s" % problem)

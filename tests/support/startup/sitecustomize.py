@@ -2,10 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every Python that a test's controller starts keeps what it compiles from a zip file.
+"""What every Python does first that a test's controller starts.
 
+It keeps what it compiles from a zip file.
 Ansible sends modules as zip files, from which Python keeps nothing: half of a module's processor time is compiling the
 same sources again. ``RECOVERY_TEST_COMPILED`` names the folder; code is found in it by its source.
+
+Where libfaketime sets the clock of the day back, it sleeps for a span of time and not until a moment: a moment of the
+clock that goes on steadily is one that libfaketime refuses.
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ import _imp
 import contextlib
 import marshal
 import os
+import select
+import time
 import zipimport
 from typing import Any
 
@@ -39,6 +45,13 @@ def _compile(pathname: str, source: bytes) -> Any:
             os.unlink(own)
     return code
 
+
+def _sleep(seconds: float) -> None:
+    select.select([], [], [], seconds)
+
+
+if "FAKETIME" in os.environ:
+    time.sleep = _sleep
 
 if _compile_source and os.path.isdir(_FOLDER):
     vars(zipimport)["_compile_source"] = _compile
