@@ -46,7 +46,7 @@ def _compile(pathname: str, source: bytes) -> Any:
     return code
 
 
-def _sleep(seconds: float) -> None:
+def _sleep(seconds: Any) -> None:
     select.select([], [], [], seconds)
 
 
