@@ -16,7 +16,9 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._object_index import COMPONENT as S3
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count, format_bytes
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _restore_text_bucket as bucket
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _restore_text_postgres as postgres
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._restore_text_project import Project
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._restore_text_shell import (
@@ -71,8 +73,10 @@ def render(manifest: dict[str, t.Any]) -> bytes:
         _stop(plain, project),
         *postgres.prepare(plain),
         *_directories(plain),
+        *bucket.unpack(plain),
         *_swap(plain),
         *_redis(plain, project),
+        *bucket.put(plain),
         *_others(plain),
         _start(plain, project),
     ]
@@ -140,7 +144,7 @@ def _tools(manifest: dict[str, t.Any], project: Project | None) -> list[str]:
         ),
         "Redis": "redis" in manifest["components"],
     }
-    return [name for name, needed in wanted.items() if needed]
+    return [name for name, needed in wanted.items() if needed] + bucket.tools(manifest)
 
 
 def _settings(manifest: dict[str, t.Any], plain: dict[str, t.Any], project: Project | None) -> Section:
@@ -178,6 +182,7 @@ def _settings(manifest: dict[str, t.Any], plain: dict[str, t.Any], project: Proj
             "STOP_REDIS=(systemctl stop redis-server)",
             "START_REDIS=(systemctl start redis-server)",
         ]
+    lines += bucket.settings(plain)
     return Section("Fill in", ["Correct what is otherwise here."], lines)
 
 
@@ -293,7 +298,7 @@ def _redis(plain: dict[str, t.Any], project: Project | None) -> list[Section]:
 def _others(plain: dict[str, t.Any]) -> list[Section]:
     """What this text has no commands for."""
     used = postgres.artifacts_of(plain)
-    known = {"config", "redis", *(name for name, _record in _static(plain))}
+    known = {"config", "redis", S3, *(name for name, _record in _static(plain))}
     paths = [one["path"] for one in plain["artifacts"] if one["component"] not in known and one["path"] not in used]
     words = ["- %s" % code(path) for path in paths]
     return [Section("What is left", ["No commands are known for these files:", *words], [])] if paths else []

@@ -7,6 +7,10 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -294,3 +298,48 @@ def test_an_object_that_cannot_be_read_fails_the_run_by_its_name(
     with pytest.raises(RecoveryError, match="a//b"):
         files.save(store)
     assert store.list_sets() == ([], [])
+
+
+# Does what was asked of the endpoint with the same words that the API has.
+AWS = """\
+#!%s
+import json, sys
+import boto3
+assert sys.argv[1:3] == ["--endpoint-url", %r] and sys.argv[3:6] == ["s3api", "put-object", "--cli-input-json"]
+assert sys.argv[7] == "--body"
+with open(sys.argv[8], "rb") as body:
+    client = boto3.client("s3", endpoint_url=sys.argv[2], region_name="us-east-1")
+    client.put_object(Body=body, **json.loads(sys.argv[6]))
+"""
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="needs jq")
+def test_restore_md_brings_the_objects_back_by_hand(
+    s3_server: S3Server, files: Files, store: Store, tmp_path: Path
+) -> None:
+    files.put("media/public/-x $(touch pwned) '*\"", b"nasty", **ICON)
+    files.save(store)
+    files.put(REPORT, b"id;name\n1;akadmin\n", ContentType="text/csv")
+    folder = Path(files.save(store)["set"].path)
+    expected = of_instance(files)
+    text = (folder / "RESTORE.md").read_text()
+    assert "No commands are known" not in text
+    script = "".join(re.findall(r"^```bash\n(.*?)^```$", text, re.S | re.M))
+    script = script.replace('WORK="/root/authentik-$ID"', "WORK=%s" % (tmp_path / "work"))
+    # The services of this machine are not authentik's.
+    script = re.sub(r"=\(systemctl .*\)", "=(true)", script)
+    keys = [key for key in files.content() if key not in expected]
+    files.delete(*files.content())
+    (tmp_path / "aws").write_text(AWS % (sys.executable, s3_server.url))
+    (tmp_path / "aws").chmod(0o755)
+    given = s3_server.options()
+    environment = {
+        **os.environ,
+        "PATH": "%s:%s" % (tmp_path, os.environ["PATH"]),
+        "AWS_ACCESS_KEY_ID": str(given["access_key"]),
+        "AWS_SECRET_ACCESS_KEY": str(given["secret_key"]),
+    }
+    done = subprocess.run(["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert keys
+    assert files.content() == expected
