@@ -11,6 +11,8 @@ from __future__ import annotations
 import datetime
 import typing as t
 
+from ansible.utils.display import Display
+
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     InputError,
@@ -22,6 +24,9 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes impo
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PartialSet
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stored import read_back
+
+display = Display()
 
 
 def is_there(backup_set: BackupSet, target: Store) -> bool:
@@ -78,16 +83,21 @@ def _fill(partial: PartialSet, backup_set: BackupSet, target: Store) -> None:
 
 
 def _taken(partial: PartialSet, artifact: dict[str, t.Any], target: Store) -> bool:
-    """Take over from the target itself what an earlier set there shares with this one."""
+    """Take over from the target itself what an earlier set there shares with this one, as far as it is sound there."""
     origin = artifact.get("linked_from")
     if not origin or not target.published(origin):
         return False
-    other = target.get(origin, recheck=True)
-    same = [
-        one
-        for one in other.manifest["artifacts"]
-        if all(one[name] == artifact[name] for name in ("path", "size", "sha256"))
-    ]
+    try:
+        other = target.get(origin, recheck=True)
+        same = [
+            one
+            for one in other.manifest["artifacts"]
+            if all(one[name] == artifact[name] for name in ("path", "size", "sha256"))
+        ]
+        read_back(other.folder, same)
+    except IntegrityError as exc:
+        display.warning("%s of set %s is copied anew: %s" % (artifact["path"], partial.set_id, exc.cause))
+        return False
     if same:
         partial.link(other.folder, artifact)
     return bool(same)

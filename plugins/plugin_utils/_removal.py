@@ -9,7 +9,12 @@
 from __future__ import annotations
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import check_id, is_id
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._backend import DELETING_SUFFIX, Backend, SetsLock
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._backend import (
+    DELETING_SUFFIX,
+    PARTIAL_SUFFIX,
+    Backend,
+    SetsLock,
+)
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import Notes, note_of
 
 
@@ -40,10 +45,14 @@ class SetRemoval:
         self.finish(set_id)
 
     def left_over(self) -> list[str]:
-        """Return the ids of sets whose removal was interrupted, and of those of which only notes are left."""
+        """Return the ids of sets whose removal was interrupted, and of those of which only notes are left.
+
+        A set that is being copied has its pin before it is a set.
+        """
         names = set(self._backend.names())
         hidden = {name[: -len(DELETING_SUFFIX)] for name in names if name.endswith(DELETING_SUFFIX)}
-        noted = {note_of(name) for name in names} - names
+        unfinished = {name[: -len(PARTIAL_SUFFIX)] for name in names if name.endswith(PARTIAL_SUFFIX)}
+        noted = {note_of(name) for name in names} - names - unfinished
         return sorted(filter(is_id, hidden | noted))
 
     def finish(self, set_id: str) -> None:

@@ -98,8 +98,23 @@ class Store(ReadableStore):
         return _writer.begin(self.backend, lambda: self._partial(self.propose(now, entropy)), now, pid, recipients)
 
     def open_copy(self, set_id: str, now: datetime.datetime, pid: int, recipients: t.Sequence[str]) -> PartialSet:
-        """Start a set that keeps the id that it has in another store; else as :meth:`open`."""
-        return _writer.begin(self.backend, lambda: self._partial(set_id), now, pid, recipients)
+        """Start a set that keeps the id that it has in another store; else as :meth:`open`.
+
+        :raises StateError: also when the set is there, or somebody else may still copy it.
+        """
+
+        def choose() -> PartialSet:
+            # Nobody else begins or removes one now; a moment ago this was not so.
+            if self.published(set_id):
+                raise StateError("%s came into %s meanwhile" % (set_id, self.path), "Copy again: it is left alone then")
+            partial = self._partial(set_id)
+            if partial.folder.exists():
+                raise StateError("%s is being written by %s" % (partial.path, partial.writer()), "Try again in a day")
+            # What is left of an earlier one, and was recorded of it, perhaps that it was damaged.
+            self.removal().finish(set_id)
+            return partial
+
+        return _writer.begin(self.backend, choose, now, pid, recipients)
 
     def propose(self, now: datetime.datetime, entropy: bytes) -> str:
         """Return an id for a new set: it sorts after all that are there, even when the clock went back."""

@@ -6,38 +6,20 @@
 
 from __future__ import annotations
 
-import datetime
+import dataclasses
 import hashlib
 import random
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from tests.engine import retention
-from tests.engine.model import FAILED, LEVELS, PASSED, UNPROVED, Backup, Expected, Known
+from tests.engine.copies import copy
+from tests.engine.model import FAILED, LEVELS, PASSED, UNPROVED, Action, Backup, Expected, Known
 from tests.engine.oracle import World
+from tests.engine.place import Place
 
 _DIRECTORIES = {"media": "static/media.tar.gz", "certs": "static/certs.tar.gz"}
-# So many sets make every rule work, and a step cheap.
-_FEW = 8
 _RULES = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
-
-
-class Action(NamedTuple):
-    """One that was chosen.
-
-    :ivar told: what it is, in a line of the history.
-    :ivar expect: what it may do, as the world is when it begins.
-    :ivar run: does it; nothing in a process that plays itself.
-    :ivar opens: it clears what dead runs left unfinished.
-    :ivar prunes: it clears what prunes left.
-    """
-
-    name: str
-    told: str
-    expect: Callable[[], Expected]
-    run: Callable[[], dict[str, Any]]
-    opens: bool = False
-    prunes: bool = False
 
 
 def backup(world: World, rng: random.Random) -> Action:
@@ -55,11 +37,10 @@ def backup(world: World, rng: random.Random) -> Action:
         return world.product.backup(made)
 
     def expect() -> Expected:
-        busy = world.locked or bool(world.alive - world.silent)
-        return Expected(coming=made, refused=made.fails or busy)
+        return Expected(coming=made, refused=made.fails or world.here.busy, opens=True)
 
     words = [*made.artifacts, *(word for word in ("encrypted", "restore_id", "fails") if getattr(made, word))]
-    return Action("backup", "backup of %s" % ", ".join(words), expect, run, opens=True)
+    return Action("backup", "backup of %s" % ", ".join(words), expect, run)
 
 
 def prune(world: World, rng: random.Random) -> Action:
@@ -72,11 +53,11 @@ def prune(world: World, rng: random.Random) -> Action:
     options["minimum_verified"] = rng.choice([1, 2, 2, 3])
     options["safety_days"] = rng.choice([0, 2, 30])
     options["shrink_limit"] = rng.choice([0.0, 0.5, 0.5, 0.9])
-    listed = sorted(one.set_id for one in world.listed())
+    listed = sorted(one.set_id for one in world.here.listed())
     if listed and rng.random() < 0.35:
         options["shrink_accepted"] = listed[-1]
     share, check = rng.choice([1.0, 1.0, 0.5]), rng.random() < 0.1
-    chosen = [one for one in sorted(world.known) if rng.random() < share]
+    chosen = [one for one in sorted(world.here.known) if rng.random() < share]
     if share < 1:
         options["only"] = chosen
 
@@ -91,51 +72,63 @@ def prune(world: World, rng: random.Random) -> Action:
 
 def verify(world: World, rng: random.Random) -> Action | None:
     """Verify a set at one level, with or without the identity."""
-    one = _some(world, rng)
+    place = _place(world, rng)
+    one = place.some(rng)
     if one is None:
         return None
     level, identity = rng.choice(LEVELS), rng.random() < 0.7
-    run: Callable[[], dict[str, Any]] = lambda: world.product.verify(one.set_id, level, identity)  # noqa: E731
-    told = "verify %s of %s%s" % (level, one.set_id, "" if identity else " without an identity")
-    return Action("verify", told, lambda: _verified(world, one.set_id, level, identity), run)
+    run: Callable[[], dict[str, Any]] = lambda: world.product.verify(place.store, one.set_id, level, identity)  # noqa: E731
+    told = "verify %s of %s%s%s" % (level, place.said, one.set_id, "" if identity else " without an identity")
+
+    def expect() -> Expected:
+        return dataclasses.replace(_verified(place, one.set_id, level, identity), there=place is world.there)
+
+    return Action("verify", told, expect, run)
 
 
 def pin(world: World, rng: random.Random) -> Action | None:
     """Pin a set, or take its pin away."""
-    one = _some(world, rng)
+    place = _place(world, rng)
+    one = place.some(rng)
     if one is None:
         return None
     reason = "" if one.pinned and rng.random() < 0.8 else "reason %d" % rng.randrange(100)
 
     def expect() -> Expected:
-        there = one.set_id in world.known and world.complete(world.known[one.set_id])
-        return Expected(pins={one.set_id: reason}) if there else Expected(refused=True)
+        known, there = place.known.get(one.set_id), place is world.there
+        if known is None or not place.complete(known):
+            return Expected(refused=True, there=there)
+        return Expected(pins={one.set_id: reason}, there=there)
 
-    run: Callable[[], dict[str, Any]] = lambda: world.product.pin(one.set_id, reason)  # noqa: E731
-    return Action("pin", "%s %s" % ("pin" if reason else "unpin", one.set_id), expect, run)
+    run: Callable[[], dict[str, Any]] = lambda: world.product.pin(place.store, one.set_id, reason)  # noqa: E731
+    return Action("pin", "%s %s%s" % ("pin" if reason else "unpin", place.said, one.set_id), expect, run)
+
+
+def _place(world: World, rng: random.Random) -> Place:
+    return world.there if rng.random() < 0.2 else world.here
 
 
 def look(world: World, rng: random.Random) -> Action:
     """List, and read the newest set: that is what is judged after every step anyway."""
 
     def run() -> dict[str, Any]:
-        listing = world.product.listed()
+        listing = world.product.listed(world.here.store)
         for set_id in sorted(listing.sets)[-1:]:
-            if world.whole(world.known[set_id]):
-                world.product.content(set_id)
+            if world.here.whole(world.here.known[set_id]):
+                world.product.content(world.here.store, set_id)
         return {}
 
     return Action("look", "list and read", Expected, run)
 
 
 def _pruned(world: World, options: dict[str, Any], check: bool) -> Expected:
-    listed = world.listed()
-    before = world.accepted
+    listed = world.here.listed()
+    before = world.here.accepted
     accepted = max(before, options.get("shrink_accepted", ""))
-    there = {one.set_id for one in world.known.values() if world.complete(one)}
+    there = {one.set_id for one in world.here.known.values() if world.here.complete(one)}
     if accepted != before and accepted not in there:
         return Expected(refused=True)
-    if (world.locked and not check) or world.alive or _obstacles(world, listed):
+    if (world.here.locked and not check) or world.here.alive or _obstacles(world, listed):
         return Expected(refused=True)
     if retention.losses(listed, options["shrink_limit"], accepted, world.now):
         return Expected(refused=True)
@@ -148,26 +141,22 @@ def _obstacles(world: World, listed: list[Known]) -> list[str]:
     """Return what is newer than every usable backup, and that one where it is not proved."""
     backups = sorted((one for one in listed if not one.backup.restore_id), key=lambda one: one.set_id)
     newest = backups[-1].set_id if backups else ""
-    damaged = set(world.known) - {one.set_id for one in listed}
-    dead = {name for name in world.disk.names() if name.endswith(".partial") and not name.startswith(".")}
-    found = [name for name in damaged | (dead - world.alive) if name > newest]
+    damaged = set(world.here.known) - {one.set_id for one in listed}
+    dead = {name for name in world.here.disk.names() if name.endswith(".partial") and not name.startswith(".")}
+    found = [name for name in damaged | (dead - world.here.alive) if name > newest]
     return found + [one.set_id for one in backups[-1:] if not one.checks.verified]
 
 
-def _verified(world: World, set_id: str, level: str, identity: bool) -> Expected:
-    one = world.known.get(set_id)
+def _verified(place: Place, set_id: str, level: str, identity: bool) -> Expected:
+    one = place.known.get(set_id)
     # Where nothing can be said of the set's own manifest, nothing is recorded.
-    if one is None or not world.complete(one):
+    if one is None or not place.complete(one):
         return Expected(refused=True)
     if one.backup.encrypted and level == "decode" and not identity:
         outcome = UNPROVED
     else:
-        outcome = PASSED if world.whole(one) else FAILED
+        outcome = PASSED if place.whole(one) else FAILED
     return Expected(checks={set_id: one.checks.after(level, outcome)}, refused=outcome != PASSED)
-
-
-def _some(world: World, rng: random.Random) -> Known | None:
-    return world.known[rng.choice(sorted(world.known))] if world.known else None
 
 
 def _live_on(world: World, rng: random.Random) -> None:
@@ -215,106 +204,12 @@ def _content(world: World, rng: random.Random) -> Backup:
     return made
 
 
-# What happens to the store and to the clock by other hands: it is done at once, and never killed.
-
-
-def damage(world: World, rng: random.Random) -> str:
-    """Flip a byte of a file, cut it off, remove it; a note too."""
-    one = _some(world, rng)
-    if one is None:
-        return "nothing to damage"
-    if rng.random() < 0.15:
-        note = one.set_id + ".verified.json"
-        if rng.random() < 0.5:
-            world.disk.write(note, b"{")
-        else:
-            world.disk.remove(note)
-        one.checks = type(one.checks)()
-        return "spoil what is recorded of %s" % one.set_id
-    name = rng.choice(sorted(one.stored))
-    data = bytearray(one.stored[name])
-    path, kind = "%s/%s" % (one.set_id, name), rng.choice(["flip", "flip", "cut", "remove"])
-    if kind == "remove":
-        world.disk.remove(path)
-        one.touched.add(name)
-        return "remove %s" % path
-    if kind == "cut":
-        data = data[: rng.randrange(len(data))]
-    else:
-        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-    for same in world.disk.write(path, bytes(data), in_place=rng.random() < 0.5):
-        set_id, _slash, below = same.partition("/")
-        world.known[set_id].touched.add(below)
-    return "%s %s" % (kind, path)
-
-
-def repair(world: World, rng: random.Random) -> str:
-    """Put a damaged file back."""
-    damaged = [one for one in world.known.values() if one.touched]
-    if not damaged:
-        return "nothing to repair"
-    one = rng.choice(damaged)
-    name = rng.choice(sorted(one.touched))
-    world.disk.write("%s/%s" % (one.set_id, name), one.stored[name])
-    one.touched.discard(name)
-    return "repair %s/%s" % (one.set_id, name)
-
-
-def clock(world: World, rng: random.Random) -> str:
-    """Let the clock jump."""
-    hours = rng.choice([-400, -30, -2, 5, 30, 400, 900])
-    world.product.now += datetime.timedelta(hours=hours)
-    return "the clock jumps by %d h" % hours
-
-
-def foreign(world: World, rng: random.Random) -> str:
-    """Another machine's unfinished set or lock comes, or falls silent."""
-    if world.alive or world.locked:
-        world.disk.forget_foreign(world.alive, rng.random() < 0.5)
-        world.alive.clear()
-        world.silent.clear()
-        world.locked = False
-        return "the other machine is silent for long"
-    hours = rng.choice([0, 0, 2, 25])
-    if rng.random() < 0.5:
-        world.disk.foreign_lock(600 + hours * 3600)
-        world.locked = hours == 0
-        return "another machine's lock, silent for %d h" % hours
-    newest = max([*world.known, world.now.strftime("%Y%m%dT%H%M%SZ-0000")])
-    later = retention.id_time(newest) + datetime.timedelta(seconds=1)
-    name = world.disk.foreign_partial(
-        "%s-%04x" % (later.strftime("%Y%m%dT%H%M%SZ"), rng.randrange(1 << 16)), 600 + hours * 3600
-    )
-    world.alive |= {name} if hours < 24 else set()
-    world.silent |= {name} if 0 < hours < 24 else set()
-    return "%s of another machine, silent for %d h" % (name, hours)
-
-
-def by_hand(world: World, rng: random.Random) -> str:
-    """Somebody removes sets by hand: those first that no prune would ever remove."""
-    removed: list[str] = []
-    while len(world.known) > _FEW or (len(world.known) > 5 and not removed):
-        known = world.known.values()
-        stuck = [one.set_id for one in known if not one.checks.verified or one.pinned or one.touched]
-        removed.append(min(stuck or world.known))
-        world.disk.remove(removed[-1])
-        del world.known[removed[-1]]
-    return "removed by hand: %s" % (", ".join(removed) or "nothing")
-
-
 #: What can be killed, paused, and starved of space, with its weight.
 ACTIONS: list[tuple[Callable[[World, random.Random], Action | None], int]] = [
     (backup, 34),
     (prune, 22),
     (verify, 14),
     (pin, 5),
+    (copy, 12),
     (look, 2),
-]
-#: What happens by itself.
-EVENTS: list[tuple[Callable[[World, random.Random], str], int]] = [
-    (damage, 8),
-    (repair, 5),
-    (clock, 3),
-    (foreign, 3),
-    (by_hand, 6),
 ]

@@ -42,15 +42,16 @@ class Disk:
     def files(self, name: str) -> dict[str, bytes]:
         """Return all files below a folder."""
         found = {}
-        pending = [self.folder / name]
+        root = os.path.join(self.folder, name)
+        pending = [root]
         while pending:
             with os.scandir(pending.pop()) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
-                        pending.append(Path(entry.path))
+                        pending.append(entry.path)
                     else:
                         with open(entry.path, "rb") as stream:
-                            found[os.path.relpath(entry.path, self.folder / name)] = stream.read()
+                            found[entry.path[len(root) + 1 :]] = stream.read()
         return found
 
     def note(self, name: str) -> Any:

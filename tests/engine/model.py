@@ -2,13 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the engine knows of the store because it did it."""
+"""What the engine knows of the stores because it did it."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 LEVELS = ("checksums", "decode")
 PASSED, FAILED, UNPROVED = "passed", "failed", "unproved"
@@ -96,15 +97,39 @@ class Expected:
 
     :ivar going: the sets that it may delete, the oldest first.
     :ivar coming: what it may publish.
+    :ivar copies: the sets of the other store that it may copy.
     :ivar checks: what may stand of the sets that it verifies, besides what stood before.
     :ivar pins: what may be the pin of a set besides the present one.
     :ivar accepted: the id of the set up to which losses may be accepted.
     :ivar refused: the only right answer is a refusal.
+    :ivar named: what the refusal has to name.
+    :ivar opens: it clears what dead runs left unfinished.
+    :ivar there: it does all this to the other place.
     """
 
     going: list[str] = dataclasses.field(default_factory=list)
     coming: Backup | None = None
+    copies: dict[str, Known] = dataclasses.field(default_factory=dict)
     checks: dict[str, Checks] = dataclasses.field(default_factory=dict)
     pins: dict[str, str] = dataclasses.field(default_factory=dict)
     accepted: str = ""
     refused: bool = False
+    named: list[str] = dataclasses.field(default_factory=list)
+    opens: bool = False
+    there: bool = False
+
+
+class Action(NamedTuple):
+    """One that was chosen.
+
+    :ivar told: what it is, in a line of the history.
+    :ivar expect: what it may do, as the world is when it begins.
+    :ivar run: does it; nothing in a process that plays itself.
+    :ivar prunes: it clears what prunes left.
+    """
+
+    name: str
+    told: str
+    expect: Callable[[], Expected]
+    run: Callable[[], dict[str, Any]]
+    prunes: bool = False

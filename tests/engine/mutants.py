@@ -27,12 +27,14 @@ sys.path.insert(0, str(ROOT / ".collections"))
 
 def table() -> dict[str, Callable[[], list[Any]]]:
     """Return the ways to break it: what each does, and what makes its patches."""
-    from ansible_collections.authentik_ops.recovery.plugins.action import authentik_prune
+    from ansible_collections.authentik_ops.recovery.plugins.action import authentik_backup_set_copy, authentik_prune
     from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import (
         _backend,
+        _copy,
         _lock,
         _notes,
         _prune,
+        _reading,
         _removal,
         _retention,
         _store,
@@ -86,9 +88,9 @@ def table() -> dict[str, Callable[[], list[Any]]]:
         "a set is removed without losing its name first": attr(_removal.SetRemoval, "remove", in_place),
         "what is linked goes with its first owner": attr(_backend.DirectoryBackend, "hide", shared),
         "the name comes before the manifest": attr(_backend.DirectoryBackend, "commit", early),
-        "the sizes of artifacts are not looked at": attr(_store, "check_stored_sizes", no_sums),
-        "the checksum of the manifest is not looked at": attr(_store, "check_sums", no_sums),
-        "a failed verification is not heeded": attr(_store, "failure_of", lambda _checks: None),
+        "the sizes of artifacts are not looked at": attr(_reading, "check_stored_files", no_sums),
+        "the checksum of the manifest is not looked at": attr(_reading, "check_sums", no_sums),
+        "a failed verification is not heeded": attr(_reading, "failure_of", lambda _checks: None),
         "nothing is read back": attr(_store, "read_back", no_sums),
         "the lock holds nobody": lambda: [
             mock.patch.object(_lock, "_take", return_value=True),
@@ -103,6 +105,13 @@ def table() -> dict[str, Callable[[], list[Any]]]:
         "a second writer is not refused": attr(_writer, "_refuse_second", no_sums),
         "dead sets are not cleared": attr(_writer, "clear_dead", lambda _backend: []),
         "notes outlive their set": attr(_notes.Notes, "forget", lambda *_args: None),
+        "a copy is not read back": attr(_store.Store, "adopt", _adopt_blindly),
+        "a damaged set is copied": lambda: [
+            mock.patch.object(_copy, "copy", _copy_blindly),
+            mock.patch.object(_store.Store, "adopt", _adopt_blindly),
+        ],
+        "a copy takes the place of what is there": attr(authentik_backup_set_copy, "is_there", _make_room),
+        "a copy loses its pin": attr(_copy, "Notes", mock.Mock()),
     }
 
 
@@ -111,6 +120,20 @@ def _delete_all(self: Any, store: Any, going: list[str], lock: Any, deleted: lis
         if lock:
             store.removal().remove(set_id)
         deleted.append(set_id)
+
+
+def _adopt_blindly(self: Any, partial: Any, text: bytes, now: Any) -> Any:
+    return self._make_visible(partial, text, now, 0.0)
+
+
+def _copy_blindly(artifact: dict[str, Any], origin: Any, target: Any, _beat: Any) -> None:
+    with target.sink().artifact(artifact["path"]) as out:
+        out.write(origin.read(artifact["path"]) or b"")
+
+
+def _make_room(backup_set: Any, target: Any) -> bool:
+    target.backend.folder(backup_set.set_id).remove()
+    return False
 
 
 def _clock_id(now: Any, entropy: bytes, after: str = "") -> str:

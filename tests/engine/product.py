@@ -18,6 +18,7 @@ from unittest import mock
 
 from ansible_collections.authentik_ops.recovery.plugins.action import (
     authentik_backup_set,
+    authentik_backup_set_copy,
     authentik_backup_set_info,
     authentik_backup_set_verify,
     authentik_pg_dump,
@@ -26,7 +27,7 @@ from ansible_collections.authentik_ops.recovery.plugins.action import (
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import artifacts_of, plain_view
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _producer, _writer
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _copy, _producer, _writer
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._identity import IdentitySource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import plain_source
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import open_store
@@ -45,9 +46,9 @@ class Listing(NamedTuple):
 
 
 class Product:
-    """One instance in one store.
+    """One instance.
 
-    :param store: its address.
+    :param store: the address of the store that it is backed up to.
     :param public: a public key that some sets are encrypted to.
     :param identity: a file with the private one.
     :ivar now: the clock of all that is done.
@@ -67,7 +68,13 @@ class Product:
     def played(self) -> Iterator[None]:
         """Give the plugins the engine's clock and host."""
         clock = _clock(lambda: self.now)
-        shown = (authentik_backup_set, authentik_backup_set_info, authentik_backup_set_verify, authentik_prune)
+        shown = (
+            authentik_backup_set,
+            authentik_backup_set_copy,
+            authentik_backup_set_info,
+            authentik_backup_set_verify,
+            authentik_prune,
+        )
         with contextlib.ExitStack() as stack:
             for module in shown:
                 stack.enter_context(mock.patch.object(module, "datetime", clock))
@@ -76,9 +83,12 @@ class Product:
                 (authentik_backup_set, "os", entropy),
                 # The run that owns a set is the process that a fault kills.
                 (authentik_backup_set, "playbook_pid", os.getpid),
+                (authentik_backup_set_copy, "playbook_pid", os.getpid),
+                (authentik_backup_set_copy, "display", SimpleNamespace(display=lambda *_text: None)),
                 (_producer, "Receiver", lambda _remote, sink, *_more: _Arrivals(sink)),
                 (authentik_backup_set_verify, "Sender", lambda _remote, source, *_more: source),
                 (authentik_prune, "display", SimpleNamespace(warning=lambda *_text: None)),
+                (_copy, "display", SimpleNamespace(warning=lambda *_text: None)),
                 (_writer, "display", SimpleNamespace(warning=lambda *_text: None)),
                 (authentik_static_dirs, "display", SimpleNamespace(warning=lambda *_text: None)),
             ):
@@ -118,9 +128,13 @@ class Product:
         """Prune; without C(only) all that the policy says."""
         return self._act(authentik_prune, check=check, **options)
 
-    def verify(self, set_id: str, level: str, with_identity: bool) -> dict[str, Any]:
+    def copy(self, store: str, to_store: str, sets: list[str]) -> dict[str, Any]:
+        """Copy sets from one store to another."""
+        return self._act(authentik_backup_set_copy, store=store, to_store=to_store, sets=sets, allow_ephemeral=True)
+
+    def verify(self, store: str, set_id: str, level: str, with_identity: bool) -> dict[str, Any]:
         """Verify one set."""
-        where = {"store": self.store, "instance": INSTANCE, "id": set_id}
+        where = {"store": store, "instance": INSTANCE, "id": set_id}
         if with_identity:
             where["identity_file"] = self.identity
         return self._stream(authentik_backup_set_verify, _decode, where, level=level)
@@ -128,15 +142,15 @@ class Product:
     def _urandom(self, size: int) -> bytes:
         return self.entropy.randbytes(size)
 
-    def pin(self, set_id: str, reason: str) -> dict[str, Any]:
+    def pin(self, store: str, set_id: str, reason: str) -> dict[str, Any]:
         """Pin a set, or without a reason unpin it."""
         if reason:
-            return self._act(authentik_backup_set, state="pinned", id=set_id, reason=reason)
-        return self._act(authentik_backup_set, state="unpinned", id=set_id)
+            return self._act(authentik_backup_set, store=store, state="pinned", id=set_id, reason=reason)
+        return self._act(authentik_backup_set, store=store, state="unpinned", id=set_id)
 
-    def listed(self) -> Listing:
-        """Return what ``list`` shows."""
-        result = self._act(authentik_backup_set_info)
+    def listed(self, store: str) -> Listing:
+        """Return what ``list`` shows of a store."""
+        result = self._act(authentik_backup_set_info, store=store)
         if result.get("failed"):
             raise AssertionError("list failed: %s" % result["msg"])
         return Listing(
@@ -144,16 +158,16 @@ class Product:
             {one["name"]: one["reason"] for one in result["problems"]},
         )
 
-    def latest(self) -> str:
+    def latest(self, store: str) -> str:
         """Return the id of what a restore would take; empty when there is nothing."""
         try:
-            return open_store(self.store, INSTANCE).latest()[0].set_id
+            return open_store(store, INSTANCE).latest()[0].set_id
         except InputError:
             return ""
 
-    def content(self, set_id: str) -> dict[str, bytes]:
+    def content(self, store: str, set_id: str) -> dict[str, bytes]:
         """Return what a restore reads of a set, by the names that it had on the host."""
-        backup_set = open_store(self.store, INSTANCE).get(set_id)
+        backup_set = open_store(store, INSTANCE).get(set_id)
         source = plain_source(backup_set, self._identities)
         found = {}
         for artifact in plain_view(backup_set.manifest)["artifacts"]:
@@ -167,7 +181,7 @@ class Product:
         return sum(artifact["linked_from"] is not None for artifact in manifest["artifacts"])
 
     def _act(self, plugin: Any, check: bool = False, **options: Any) -> dict[str, Any]:
-        return _run(plugin.ActionModule, dict(options, store=self.store, instance=INSTANCE), check)
+        return _run(plugin.ActionModule, {"store": self.store, "instance": INSTANCE, **options}, check)
 
     def _stream(self, plugin: Any, host: Callable[..., Any], backup_set: dict[str, str], **options: Any) -> Any:
         def transfer(_self: Any, arguments: Any, _variables: Any, make_pump: Any, beat: Any) -> Any:

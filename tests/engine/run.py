@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
 import random
@@ -14,10 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.engine import actions, oracle
-from tests.engine.actions import Action
+from tests.engine import actions, events, oracle
 from tests.engine.faults import Child, Steps, full_disk
-from tests.engine.model import PUBLISHED, Expected
+from tests.engine.model import PASSED, Action, Expected
 from tests.engine.oracle import BROKEN, DONE, GOES_ON, REFUSED, World
 
 _SHOWN = 12
@@ -29,11 +29,14 @@ def in_memory() -> str | None:
 
 
 def _left_to_do(world: World, expected: Expected) -> Expected:
-    """Return what an action that waits may still do: where its set is visible already, only the note about that."""
-    for one in world.known.values():
+    """Return what an action that waits may still do: of a set that is visible already, only the note about that."""
+    known = world.place(expected).known
+    for one in known.values():
         if one.backup is expected.coming:
-            return Expected(checks={one.set_id: PUBLISHED})
-    return expected
+            return Expected(checks={one.set_id: one.checks.after("checksums", PASSED)})
+    checks = {one: known[one].checks.after("checksums", PASSED) for one in expected.copies if one in known}
+    copies = {one: original for one, original in expected.copies.items() if one not in known}
+    return dataclasses.replace(expected, copies=copies, checks={**expected.checks, **checks})
 
 
 def _one_of(table: Sequence[tuple[Any, int]], rng: random.Random) -> Any:
@@ -47,14 +50,22 @@ def _short(result: dict[str, Any]) -> str:
 def _refusal(expected: Expected, result: dict[str, Any]) -> list[str]:
     refused = bool(result.get("failed"))
     if refused == expected.refused:
-        return []
+        told = str(result.get("msg"))
+        return ["the refusal does not name %s: %s" % (one, told) for one in expected.named if one not in told]
     return ["%s: %s" % ("refused without need" if refused else "not refused", result.get("msg"))]
 
 
-class Run:
-    """Plays on a store of its own.
+def _has_to_succeed(before: Expected, now: Expected, other: Action) -> bool:
+    """Tell whether nothing that was done meanwhile is a reason for a backup or copy to fail."""
+    # A copy may find that its set was removed, has been copied, or that somebody else writes by now.
+    crossed = bool(before.copies) and other.name in ("prune", "copy", "backup")
+    return before.opens and not (before.refused or now.refused or crossed)
 
-    :param folder: where it may lie; empty.
+
+class Run:
+    """Plays on stores of its own.
+
+    :param folder: where they may lie; empty.
     :param seed: repeats a run: what is chosen in a step hangs on the seed and the step's number.
     """
 
@@ -86,7 +97,7 @@ class Run:
             self.violations.append(self._told(number, found))
 
     def _played(self, rng: random.Random) -> list[str]:
-        choose = _one_of([*actions.ACTIONS, *actions.EVENTS], rng)
+        choose = _one_of([*actions.ACTIONS, *events.EVENTS], rng)
         chosen = choose(self.world, rng)
         if chosen is None or isinstance(chosen, str):
             self._add(chosen or "nothing")
@@ -110,7 +121,8 @@ class Run:
         found = _refusal(expected, result)
         found += oracle.judge(self.world, [(expected, REFUSED if refused else DONE)])
         # Whoever was refused the lock cleared nothing.
-        return found + oracle.strays(self.world, action.opens and not self.world.locked, action.prunes and not refused)
+        place = self.world.place(expected)
+        return found + oracle.strays(place, expected.opens and not place.locked, action.prunes and not refused)
 
     def _killed(self, action: Action, rng: random.Random) -> list[str]:
         """Kill the action's process at a step."""
@@ -119,62 +131,74 @@ class Run:
         if result is not None:
             return self._ended(action, expected, result)
         self._add(" -> killed at step %d" % number)
-        self.world.disk.grow_old()
+        self.world.grow_old()
         return oracle.judge(self.world, [(expected, BROKEN)])
 
     def _starved(self, action: Action, rng: random.Random) -> list[str]:
         """Let the disk be full from a step on."""
         expected, steps = action.expect(), Steps(self._number(action, rng), lambda: None)
-        names = self.world.disk.names()
+        disk = self.world.place(expected).disk
+        names = disk.names()
         with steps.watched(self.world.product), full_disk(steps):
             result = action.run()
         if steps.count < steps.number:
             return self._ended(action, expected, result)
         self._add(" -> the disk is full from step %d: %s" % (steps.number, _short(result)))
         found = oracle.judge(self.world, [(expected, BROKEN)])
-        left = sorted(name for name in self.world.disk.names() - names if name.endswith(".partial"))
+        left = sorted(name for name in disk.names() - names if name.endswith(".partial"))
         return found + ["%s is left" % name for name in left]
 
     def _meanwhile(self, action: Action, rng: random.Random) -> list[str]:
         """Let another action through while this one waits at a step, which then goes on or is killed there."""
         world, number = self.world, self._number(action, rng)
         before = action.expect()
-        names = world.disk.names()
+        place = world.place(before)
+        names = place.disk.names()
         child = Child(action.run, world.product, number, pauses=True)
         if not child.paused:
             return self._ended(action, before, child.end(kill=False) or {})
         self._add(" -> waits at step %d; " % number)
-        mine = {one for one in world.disk.names() - names if one.endswith(".partial") and not one.startswith(".")}
-        was_locked = world.locked
-        world.alive |= mine
+        mine = {one for one in place.disk.names() - names if one.endswith(".partial") and not one.startswith(".")}
+        was_locked = place.locked
+        place.alive |= mine
         found = oracle.judge(world, [(before, GOES_ON)])
         before = _left_to_do(world, before)
-        if mine and before.coming and rng.random() < 0.25 and world.disk.spoil_unfinished(max(mine), rng):
-            return found + self._spoilt(child, mine)
-        world.locked = was_locked or world.disk.held()
-        found += self._through(self._other(rng), before)
-        world.alive -= mine
-        world.locked = was_locked
-        now = _left_to_do(world, action.expect())
+        written = mine if before.coming or before.copies else set()
+        if (
+            written
+            and rng.random() < (0.25 if before.coming else 0.7)
+            and place.disk.spoil_unfinished(max(written), rng)
+        ):
+            return found + self._spoilt(child, mine, before)
+        place.locked = was_locked or place.disk.held()
+        other = self._other(rng)
+        found += self._through(other, before)
+        place.alive -= mine
+        place.locked = was_locked
+        # What it may do now by what is there now; a copy chose its sets before.
+        before, now = _left_to_do(world, before), _left_to_do(world, action.expect())
+        now.copies = {one: original for one, original in now.copies.items() if one in before.copies}
         ended = child.end(kill=rng.random() < 0.4)
-        world.disk.grow_old()
+        world.grow_old()
         self._add("is killed" if ended is None else "ends: %s" % _short(ended))
-        outcomes = [(before, BROKEN), (now, BROKEN)]
-        if ended is not None and action.opens and ended["failed"] and not (before.refused or now.refused):
+        if ended and ended["failed"] and _has_to_succeed(before, now, other):
             found.append("refused without need: %s" % ended["msg"])
-        if ended is not None and before.coming:
+        outcomes = [(before, BROKEN), (now, BROKEN)]
+        if ended is not None and (before.coming or before.copies):
             outcomes[0] = (before, REFUSED if ended["failed"] else DONE)
+        if ended is not None and before.coming:
             outcomes[1] = (Expected(), BROKEN)
         return found + oracle.judge(world, outcomes)
 
-    def _spoilt(self, child: Child, mine: set[str]) -> list[str]:
-        """Let a backup go on of which an artifact is not any more what was written: it may not become a set."""
+    def _spoilt(self, child: Child, mine: set[str], waiting: Expected) -> list[str]:
+        """Let a backup or copy go on of which an artifact is not any more what was written: it may not become a set."""
         self._add("a byte of an artifact is flipped; the first one ")
         ended = child.end(kill=False) or {}
-        self.world.alive -= mine
+        self.world.place(waiting).alive -= mine
         self._add("ends: %s" % _short(ended))
         found = [] if ended.get("failed") else ["what is not what was written was published"]
-        return found + oracle.judge(self.world, [(Expected(), BROKEN)])
+        copies = {one: original for one, original in waiting.copies.items() if one + ".partial" not in mine}
+        return found + oracle.judge(self.world, [(dataclasses.replace(waiting, coming=None, copies=copies), BROKEN)])
 
     def _through(self, other: Action, waiting: Expected) -> list[str]:
         """Do an action to its end while another one waits."""

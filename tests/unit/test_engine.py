@@ -7,19 +7,24 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
+import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import RecoveryError
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import RecoveryError, StateError
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _lock
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._copy import copy_set
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._notes import new_check
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._retention import Candidate, Policy, plan
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store, open_store
 from tests.engine import mutants
 from tests.engine.run import Run, in_memory
-from tests.support.store import NOW, publish
+from tests.support.store import BLOBS, NOW, manifest_of, publish
 
 
 def test_no_violation_in_a_short_run() -> None:
@@ -35,7 +40,7 @@ def test_no_violation_in_a_short_run() -> None:
     ["the minimum is one less", "a set is removed without losing its name first", "living sets are cleared"],
 )
 def test_the_engine_is_not_blind(name: str) -> None:
-    step, _what = mutants.found_at(mutants.table()[name](), seed=1, steps=150)
+    step, _what = mutants.found_at(mutants.table()[name](), seed=1, steps=200)
     assert step > 0, "the collection is broken, and nothing was found"
 
 
@@ -74,3 +79,79 @@ def test_an_old_safety_set_that_is_not_verified_stays_and_takes_no_verified_ones
     sets = [safety(0, True), safety(1, True), safety(2, False), safety(3, False)]
     verdicts = plan(sets, Policy(last=1), NOW + datetime.timedelta(days=300))
     assert [one.keeps for one in verdicts] == [True, True, True, False]
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Store:
+    return open_store(str(tmp_path / "other"), "sso")
+
+
+def test_a_set_that_was_found_damaged_comes_back_from_its_copy(store: Store, other: Store) -> None:
+    """What was recorded of the damaged one says nothing of the copy that takes its place."""
+    made = publish(store)
+    copy_set(store, made.set_id, other, NOW, os.getpid())
+    store.record(made, new_check("decode", NOW, made.manifest_sha256, "damaged"))
+    store.pin(made.set_id, "until it is replaced", NOW)
+    shutil.rmtree(made.path)
+    copy_set(other, made.set_id, store, NOW, os.getpid())
+    (back,), problems = store.list_sets()
+    assert ([(one["level"], one["ok"]) for one in back.verified], back.pinned) == ([("checksums", True)], "")
+    assert problems == []
+
+
+def test_what_is_damaged_in_the_target_keeps_no_other_set_from_being_copied(store: Store, other: Store) -> None:
+    first = publish(store)
+    artifact = next(one for one in first.manifest["artifacts"] if one["component"] == "media")
+    partial = store.open(NOW, b"ab", os.getpid())
+    partial.link(first.folder, artifact)
+    partial.save_record({"component": "media", "artifacts": [{"path": artifact["path"]}]}, [])
+    linked = [dict(artifact, linked_from=first.set_id)]
+    second = store.publish(partial, manifest_of(partial, linked), NOW)
+    copy_set(store, first.set_id, other, NOW, os.getpid())
+    damaged = Path(other.path, first.set_id, artifact["path"])
+    damaged.chmod(0o600)
+    damaged.write_bytes(b"n" * artifact["size"])
+    copied = copy_set(store, second.set_id, other, NOW, os.getpid())
+    assert Path(copied.path, artifact["path"]).read_bytes() == BLOBS[artifact["path"]]
+
+
+def test_a_prune_leaves_the_pin_of_a_set_that_is_being_copied(store: Store, other: Store) -> None:
+    """It has its pin before it is a set."""
+    made = publish(store)
+    store.pin(made.set_id, "for the audit", NOW)
+    left = []
+    commit = other.backend.commit
+
+    def pruned(set_id: str, manifest: bytes) -> None:
+        left.extend(other.removal().left_over())
+        commit(set_id, manifest)
+
+    other.backend.commit = pruned  # type: ignore[method-assign]
+    assert copy_set(store, made.set_id, other, NOW, os.getpid()).pinned == "for the audit"
+    assert left == []
+
+
+def test_of_two_copies_of_a_set_the_second_one_leaves_nothing(store: Store, other: Store) -> None:
+    """Both saw that it was not there; one was done before the other one began."""
+    made = publish(store)
+    copy_set(store, made.set_id, other, NOW, os.getpid())
+    with pytest.raises(StateError, match="meanwhile"):
+        copy_set(store, made.set_id, other, NOW, os.getpid())
+    other.open(NOW, b"ab", os.getpid())
+    with pytest.raises(StateError, match="being written"):
+        copy_set(store, publish(store).set_id, other, NOW, os.getpid())
+    assert [one.set_id for one in other.list_sets()[0]] == [made.set_id]
+
+
+def test_a_set_that_another_machine_began_to_copy_is_not_begun_a_second_time(store: Store, other: Store) -> None:
+    """For so long silent, that one keeps no other set from being copied."""
+    made, later = publish(store), publish(store)
+    begun = Path(other.path, made.set_id + ".partial")
+    begun.mkdir(parents=True)
+    owner = begun / ".owner.json"
+    owner.write_text(json.dumps({"host": "elsewhere", "pid": 1, "start": "1", "started": "2020-01-01T00:00:00Z"}))
+    os.utime(owner, (time.time() - 7200,) * 2)
+    with pytest.raises(StateError, match="elsewhere"):
+        copy_set(store, made.set_id, other, NOW, os.getpid())
+    copy_set(store, later.set_id, other, NOW, os.getpid())
+    assert owner.exists()
