@@ -94,7 +94,7 @@ def _taken(partial: PartialSet, artifact: dict[str, t.Any], target: Store) -> bo
             for one in other.manifest["artifacts"]
             if all(one[name] == artifact[name] for name in ("path", "size", "sha256"))
         ]
-        read_back(other.folder, same)
+        read_back(other.folder, same, partial.heartbeat)
     except IntegrityError as exc:
         display.warning("%s of set %s is copied anew: %s" % (artifact["path"], partial.set_id, exc.cause))
         return False
