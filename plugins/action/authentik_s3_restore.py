@@ -11,10 +11,11 @@ import typing as t
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _object_index as index_of
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import artifacts_of, plain_view
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._object_storage import NotInS3
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_action import BucketAction, Storage
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_restore import BucketRestore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_restore import BucketRestore, not_there
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import plain_source
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import Target, target
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import Failed, Target, target
 
 _STEPS = ("check", "prepare", "swap", "undo")
 
@@ -28,7 +29,13 @@ class ActionModule(BucketAction):
         if step not in _STEPS:
             raise InputError("step is %r" % step, "It is one of %s" % ", ".join(_STEPS))
         where = target(given, decrypts=True) if step in ("check", "prepare") else None
-        storage, result = self.storage(arguments, task_vars)
+        try:
+            storage, result = self.storage(arguments, task_vars)
+        except Failed as exc:
+            if where is None or exc.result.get("error") != NotInS3.__name__:
+                raise
+            backup_set = where.store.get(where.set_id)
+            raise not_there(backup_set.set_id, plain_view(backup_set.manifest)["components"]) from exc
         with self.going(task_vars) as check:
             restore = BucketRestore(storage.bucket, str(arguments["restore_id"]), check)
             return dict(result, **self._do(step, restore, storage, where))

@@ -46,18 +46,23 @@ STORAGE_S3_SPEC: dict[str, Any] = {
     }
 }
 
+
+class NotInS3(DiscoveryError):
+    """The instance has its files on a disk."""
+
+
 _PURPOSE = b"authentik_ops.recovery: the index of a bucket's objects"
 
 
 def tell(instance: Instance) -> dict[str, Any]:
     """Return what the controller has to know, keys included: for its action plugin alone, which shows none of it.
 
-    :raises DiscoveryError: the instance's files do not lie in S3.
+    :raises NotInS3: the instance's files do not lie in S3.
     :raises StateError: they lie where they cannot be saved from.
     """
     storage = instance.object_storage
     if storage is None:
-        raise DiscoveryError(
+        raise NotInS3(
             "The files of this authentik instance do not lie in S3, as far as its configuration tells",
             "Leave s3 out of the components, or give storage_backend: s3",
         )

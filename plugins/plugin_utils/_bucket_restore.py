@@ -36,6 +36,20 @@ _OBJECTS = "objects"
 _DELETED_AT_ONCE = 1000
 
 
+def not_there(set_id: str, components: t.Iterable[str]) -> StateError:
+    """Say what to do with a set's objects where the instance has its files on a disk.
+
+    :param components: all that the set holds.
+    """
+    others = sorted(set(components) - {index_of.COMPONENT})
+    command = "ansible-playbook authentik_ops.recovery.restore -e authentik_backup_id=%s -e '%s'"
+    return StateError(
+        "The backup set %s holds files of S3, and this instance has its files on a disk" % set_id,
+        'Restore the other components, then lay these down as the section "Files in S3" of the set\'s RESTORE.md does',
+        command % (set_id, json.dumps({"authentik_components": others})) if others else "",
+    )
+
+
 class Changes(t.NamedTuple):
     """What has to be done so that the bucket holds what the set does.
 
@@ -87,7 +101,8 @@ class BucketRestore:
             raise StateError(
                 "The set's objects are named as by authentik %s 2025.12, and this instance is not of that kind"
                 % ("since" if index["folders"] else "before"),
-                "Restore it into an instance of the set's version, or put the objects there by hand (docs/s3-files.md)",
+                "Restore it into an instance of the set's version and upgrade that, or leave s3 out of"
+                " authentik_components and put the objects there by the set's RESTORE.md",
             )
         live = {one.key: one for one in list_objects(self._bucket, versions=False)}
         unsure = [entry for entry in index["objects"] if self._may_equal(entry, live.get(entry["key"]))]

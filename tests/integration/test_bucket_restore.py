@@ -28,7 +28,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     StateError,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _bucket_restore, _sign_of_life
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_restore import BucketRestore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_restore import BucketRestore, not_there
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._identity import IdentitySource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import plain_source
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client import make_client
@@ -300,3 +300,9 @@ def test_a_host_that_cannot_be_reached_is_waited_for_until_the_lease_ends(
         silent = life._last
         reached.set()
         assert until(lambda: life._last > silent)
+
+
+def test_the_refusal_of_an_instance_with_files_on_a_disk_names_the_rest() -> None:
+    said = not_there(ID, ["postgresql", "s3", "config"])
+    only = '{"authentik_components": ["config", "postgresql"]}'
+    assert said.command.endswith("restore -e authentik_backup_id=%s -e '%s'" % (ID, only))
