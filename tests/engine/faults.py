@@ -18,7 +18,8 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_STEPS = ("rename", "unlink", "rmdir", "mkdir", "link", "fsync", "ftruncate", "pwrite", "utime")
+# To say that somebody lives is none: it changes no content, and is done in the middle of what is read back.
+_STEPS = ("rename", "unlink", "rmdir", "mkdir", "link", "fsync", "ftruncate", "pwrite")
 _NEED_SPACE = ("mkdir", "link", "fsync", "pwrite")
 
 Work = Callable[[], dict[str, Any]]
