@@ -205,7 +205,7 @@ def test_in_place_a_failure_after_the_drop_brings_back_every_database(
     both: dict[str, Any] = {"components": ["postgresql"], "encryption_recipients": recipients(keys)}
     run = site.run("backup", postgresql_method="dumpall", **both)
     assert run.ok, run.output
-    leave(site)
+    site.instance.database.psql("UPDATE authentik_core_user SET name = 'changed once more'")
     server.psql("UPDATE page SET text = 'changed'; DELETE FROM page WHERE n > 80", "wiki", "authentik", PASSWORD)
     old = {name: database_oracle.take(server, name) for name in ("authentik", "wiki")}
     # Both were dropped, loaded and proved; on the way back the modules work.
