@@ -81,6 +81,7 @@ def refusal(rig: Rig, folder: Path, kind: Kind) -> tuple[str, RecoveryError]:
     """Go through the stages, and return the one that refuses, and what it says."""
     store = open_store(str(folder.parents[1]), NAME)
     stage = LIST
+    refused: RecoveryError | None = None
     try:
         backup_set = store.get(folder.name)
         assert [one.set_id for one in store.list_sets()[0]] == [folder.name]
@@ -92,9 +93,10 @@ def refusal(rig: Rig, folder: Path, kind: Kind) -> tuple[str, RecoveryError]:
         if kind.stage == DECODE:
             part = only(backup_set.manifest, str(kind.says))
             _decode.decode(part, source, HERE, str(rig.site.instance.postgres.bin))
-        raise AssertionError("refused by nobody")
     except RecoveryError as exc:
         refused = exc
+    if refused is None:
+        raise AssertionError("refused by nobody")
     if stage == LIST:
         sets, problems = store.list_sets()
         assert sets == []
