@@ -121,7 +121,7 @@ artifacts:
   type: list
   elements: str
 restored:
-  description: The databases that were restored, with C(database), C(bytes), C(tables), C(rows) and C(load_seconds).
+  description: The databases that were restored, with C(name), C(bytes), C(tables), C(rows) and C(load_seconds).
   returned: success, with O(level=restore)
   type: list
   elements: dict

@@ -24,7 +24,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._folder_s3 
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client import Client, Location
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_lock import ObjectLock
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_look import Look, Seen
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_objects import retain
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_objects import check_lockable, retain
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
 
 _VIRTUAL = re.compile("(%s)(%s|%s|)" % (ID_PATTERN, re.escape(PARTIAL_SUFFIX), re.escape(DELETING_SUFFIX)))
@@ -92,8 +92,13 @@ class S3Backend:
         """Accept every bucket: none of them goes with the job."""
 
     def check_writable(self) -> None:
-        """Refuse a bucket that is not there or may not be read. Whether it may be written, only writing tells."""
+        """Refuse a bucket that is not there, may not be read, or cannot retain what it should.
+
+        Whether it may be written, only writing tells.
+        """
         self.sets.exists()
+        if self._client.options["object_lock_mode"]:
+            check_lockable(self._client, self.sets.place)
 
     def make(self) -> None:
         """Make nothing: a prefix needs no making, and a bucket is its owner's to make."""
@@ -106,7 +111,12 @@ class S3Backend:
         folder = self.sets.child(set_id)
         self._retain(folder, sorted(folder.files()))
         folder.write(_manifest.MANIFEST_NAME, manifest)
-        self._retain(folder, [_manifest.MANIFEST_NAME])
+        try:
+            self._retain(folder, [_manifest.MANIFEST_NAME])
+        except BaseException:
+            # A set that is not retained as it should be is none: its backup failed.
+            folder.delete(_manifest.MANIFEST_NAME)
+            raise
 
     def hide(self, set_id: str) -> None:
         """Delete the manifest, once what is left says what it is."""

@@ -127,8 +127,6 @@ class BucketRestore:
         """
         changes = self.changes(index)
         self._clear(self.new)
-        if not changes.put and not changes.removed:
-            return changes
         wanted = [entry["key"] for entry in changes.put]
         with concurrent.futures.ThreadPoolExecutor(self._client.options["parallel"], "bucket-write") as pool:
             running: list[concurrent.futures.Future[None]] = []
@@ -157,6 +155,12 @@ class BucketRestore:
         if journal is None:
             journal = self._journal(self.new)
             if journal is None:
+                raise StateError(
+                    "Nothing is prepared in %s, so nothing was put in place" % self._place.url(self.new),
+                    "Somebody removed it, or it never was: run the restore again",
+                )
+            if not journal["put"] and not journal["removed"]:
+                self._clear(self.new)
                 return False
             live = {one.key for one in list_objects(self._bucket, versions=False)}
             journal["saved"] = sorted(live.intersection([*journal["put"], *journal["removed"]]))
@@ -262,14 +266,11 @@ class BucketRestore:
         return dict(journal)
 
     def _clear(self, root: str) -> None:
-        """Remove what is kept; the journal is gone last where it says how to go back, and first where it says go on."""
+        """Remove what is kept there: first the journal, which nobody can follow any more with half of it gone."""
         names = [one.name for one in listing(self._client, self._place, root)]
         own = "%s/%s" % (root, JOURNAL)
-        rest = [name for name in names if name != own]
-        for part in (
-            ([own] if own in names else [], rest) if root == self.new else (rest, [own] if own in names else [])
-        ):
-            self._delete(part)
+        self._delete([own] if own in names else [])
+        self._delete([name for name in names if name != own])
 
 
 def _kept(root: str, key: str) -> str:

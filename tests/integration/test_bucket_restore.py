@@ -164,6 +164,43 @@ def test_a_swap_that_is_cut_off_goes_on_or_back(
         assert files.content() == now
 
 
+def test_an_undo_that_is_cut_off_while_it_clears_is_repeated(
+    files: Files, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = files.save(store)["set"]
+    now = leave(files)
+    restore = restore_of(files)
+    restore.prepare(*opened(saved))
+    restore.swap()
+    delete = BucketRestore._delete
+
+    def half(self: BucketRestore, names: list[str]) -> None:
+        kept = [name for name in names if "/objects/" in name and name.startswith(self.before)]
+        delete(self, kept[:1] or names)
+        if kept:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BucketRestore, "_delete", half)
+        with pytest.raises(Killed):
+            restore.undo()
+    assert live(files.content()) == now
+    restore.undo()
+    assert files.content() == now
+
+
+def test_what_was_prepared_and_is_gone_is_no_success(files: Files, store: Store) -> None:
+    saved = files.save(store)["set"]
+    leave(files)
+    restore = restore_of(files)
+    restore.prepare(*opened(saved))
+    for key in files.content():
+        if key.startswith("authentik-new-"):
+            files.delete(key)
+    with pytest.raises(StateError, match="Nothing is prepared"):
+        restore.swap()
+
+
 def cut_off(patch: pytest.MonkeyPatch, at: str) -> None:
     """End the swap while it copies what it replaces, at its journal, or while it puts the new objects in place."""
     copy, write = _bucket_restore.copy, BucketRestore._write_journal
@@ -202,7 +239,8 @@ def test_nothing_is_swapped_that_is_not_what_was_saved(
     with pytest.raises(IntegrityError, match="changed is not what was written"):
         restore.prepare(*opened(saved))
     assert live(files.content()) == now
-    assert not restore.swap()
+    with pytest.raises(StateError, match="Nothing is prepared"):
+        restore.swap()
     restore.undo()
     assert files.content() == now
 

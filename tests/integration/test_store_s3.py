@@ -24,6 +24,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     IntegrityError,
     StateError,
 )
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _backend_s3
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._copy import copy_set, is_there
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._lock import LOCK_NAME
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store, open_store
@@ -183,6 +184,28 @@ def test_a_removal_that_is_interrupted_leaves_a_whole_set_or_none(store: Store, 
     bucket.put("backups/sso/%s/.deleting" % other.set_id, b"")
     assert [one.set_id for one in store.list_sets()[0]] == [other.set_id]
     assert store.verify(other, NOW)["ok"]
+
+
+def test_a_set_that_cannot_be_retained_is_none(
+    s3_server: S3Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locking = s3_server.options(object_lock_mode="GOVERNANCE", object_lock_days=1)
+    store = open_store("s3://%s/backups" % bucket.name, "sso", locking)
+    # Swift has no Object Lock: that is said before anything is saved.
+    with pytest.raises(InputError, match="has no Object Lock"):
+        store.open(NOW, b"\x01\x01", os.getpid())
+    assert bucket.found() == []
+
+    def only_artifacts(_client: Any, _place: Any, name: str, *_how: Any) -> None:
+        if name == "manifest.json":
+            raise StateError("not retained")
+
+    monkeypatch.setattr(_backend_s3, "check_lockable", lambda *_where: None)
+    monkeypatch.setattr(_backend_s3, "retain", only_artifacts)
+    with pytest.raises(StateError, match="not retained"):
+        publish(store)
+    assert store.list_sets()[0] == []
+    assert [key for key in bucket.found() if key.endswith("manifest.json")] == []
 
 
 def test_pins_and_checks_lie_beside_the_set(store: Store, bucket: Bucket) -> None:

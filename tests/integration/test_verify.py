@@ -196,7 +196,7 @@ def test_a_set_is_restored_compared_and_dropped_again(
     tables = manifest["components"]["postgresql"]["fingerprint"]["tables"]
     rows = sum(table["rows"] for table in tables.values())
     assert "%s: passed, restore of " % good.name in shown(run)
-    assert "%d rows of 1 databases were restored and are equal" % rows in shown(run)
+    assert "%d rows of authentik were restored and are equal" % rows in shown(run)
     assert records(good)["restore"]["ok"]
     assert site.instance.postgres.databases() == databases
     assert differences(before, site.instance.picture()) == []

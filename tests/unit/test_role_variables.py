@@ -434,6 +434,18 @@ def test_list_shows_one_instance_when_told_to() -> None:
         assert templar.template(trust_as_template("{{ __list_instances }}")) == expected
 
 
+def test_a_copy_that_says_nothing_is_no_success() -> None:
+    done = {"item": "a", "copied": ["x"], "msg": "1 set copied"}
+    results = [
+        done,
+        {"item": "b", "msg": "it crashed"},
+        {"item": "c", "copied": [], "msg": "no", "error": "InputError"},
+    ]
+    templar = engine("copy", copy_done={"results": results})
+    failed = templar.template(trust_as_template("{{ __copy_failed }}"))
+    assert [one["item"] for one in failed] == ["b", "c"]
+
+
 def test_playbooks_run_where_they_are_told_to() -> None:
     for name in ("backup", "cleanup", "restore", "rollback"):
         plays = yaml.safe_load((ROOT / "playbooks" / (name + ".yml")).read_text())
