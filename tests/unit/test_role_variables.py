@@ -266,6 +266,21 @@ def test_a_proof_on_the_host_is_told_who_may_create_databases() -> None:
     assert (options["level"], options["tools"]) == ("restore", "instance")
 
 
+@pytest.mark.parametrize(
+    ("role", "module"), [("backup", "s3_objects"), ("restore", "s3_restore"), ("cleanup", "kept_copies")]
+)
+def test_the_bucket_of_the_files_is_reached_as_it_is_told(role: str, module: str) -> None:
+    given: dict[str, Any] = {"authentik_storage_s3": {"bucket": "mine", "profile": "ops"}}
+    if role != "cleanup":
+        given["authentik_components"] = ["s3"]
+    if role == "restore":
+        known: Any = LEARNT["restore"]["restore_set"]
+        given["restore_set"] = {**known, "sets": [{**known["sets"][0], "components": ["s3"]}]}
+    made = [options for name, options in calls(role, **given) if name == module]
+    assert made
+    assert all(options["storage_s3"] == given["authentik_storage_s3"] for options in made)
+
+
 def documentation(module: str) -> dict[str, Any]:
     text = (ROOT / "plugins" / "modules" / ("authentik_%s.py" % module)).read_text()
     (found,) = re.findall(r'^DOCUMENTATION = r"""\n(.*?)^"""', text, re.M | re.S)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import subprocess
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,10 +27,12 @@ from ansible_collections.authentik_ops.recovery.plugins.action import (
     authentik_variables,
 )
 from ansible_collections.authentik_ops.recovery.plugins.doc_fragments import store, store_s3
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _mounts
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._facts import instance_facts
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import open_store
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import Spooling, spooling
+from tests.support.announce import leave_out
 
 VERSION = {"value": "2025.12.4", "source": "x"}
 
@@ -200,6 +205,21 @@ def test_options_that_make_no_sense_are_named(tmp_path: Path, plugin: Any, optio
         message = str(exc)
     assert says in message
     assert not (tmp_path / "store").exists()
+
+
+def test_a_copy_into_memory_is_none_unless_it_is_allowed(tmp_path: Path) -> None:
+    memory = Path("/dev/shm")
+    if not any(mount.kind == "tmpfs" and mount.point == str(memory) for mount in _mounts.read()):
+        leave_out("/dev/shm is not in memory here")
+    made = backup(tmp_path / "store")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        where: dict[str, Any] = {"store": str(tmp_path / "store"), "instance": "sso", "to_store": folder}
+        refused = act(authentik_backup_set_copy, **where)
+        assert refused["failed"]
+        assert "lies in memory (tmpfs on /dev/shm)" in refused["msg"]
+        assert os.listdir(folder) == []
+        assert act(authentik_backup_set_copy, **where, allow_ephemeral=True)["copied"] == [made.name]
+        subprocess.run(["chmod", "-R", "u+w", folder], check=True)
 
 
 @pytest.mark.parametrize(
