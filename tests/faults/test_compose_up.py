@@ -96,7 +96,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     monkeypatch.setenv("PATH", str(made.engine.bin), prepend=os.pathsep)
     monkeypatch.setattr(_system, "ROOT", str(tmp_path))
     monkeypatch.setattr(_compose_up, "_POLL_SECONDS", 0.02)
-    monkeypatch.setattr(_discover, "discover", lambda _params: made.instance)
+    monkeypatch.setattr(_discover, "discover", lambda *_arguments: made.instance)
     return made
 
 

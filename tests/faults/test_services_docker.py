@@ -102,7 +102,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr(_files, "default_work_dir", lambda: "/var/lib/authentik-recovery")
     monkeypatch.setattr(_services, "_POLL_SECONDS", 0.02)
     monkeypatch.setattr(_docker_services.DockerServices, "settle_seconds", 0.1)
-    monkeypatch.setattr(_discover, "discover", lambda params: made.instance(params["health_url"] or ""))
+    monkeypatch.setattr(_discover, "discover", lambda params, *_rest: made.instance(params["health_url"] or ""))
     yield made
     server.shutdown()
     server.server_close()
