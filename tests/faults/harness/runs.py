@@ -135,7 +135,8 @@ class Run:
         """Return the steps so far, in order."""
         found: list[Step] = []
         began = 0.0
-        for line in self._steps.read_text().splitlines() if self._steps.exists() else []:
+        # What stands after the last newline is being written.
+        for line in self._steps.read_text().split("\n")[:-1] if self._steps.exists() else []:
             seen = json.loads(line)
             if found:
                 found[-1].seconds = seen["time"] - began
