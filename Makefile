@@ -52,7 +52,7 @@ test-system: venv ## the tests on real hosts in containers (root on Debian or Ub
 lint: $(VENV)/.lint ## ruff, mypy, ansible-lint, ansible-test sanity on ansible-core 2.18 and 2.19; CHECKS="ruff mypy" to choose
 	$(BIN)/python -m tests.lint $(CHECKS)
 
-bench: venv ## dump, transfer and memory figures as a table; MEASURES="dump transfer memory", BENCH_DATABASE_MB and others in tests/bench
+bench: venv ## dump, transfer, memory and list figures as a table; MEASURES="dump transfer memory list", BENCH_DATABASE_MB and others in tests/bench
 	$(BIN)/python -m tests.bench $(MEASURES)
 
 clean: ## remove what the other targets left in the checkout

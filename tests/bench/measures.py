@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import datetime
+import hashlib
 import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.bench.watch import Watch
 from tests.support import authentik_data
-from tests.support.playbook import Controller
+from tests.support.playbook import ROOT, Controller
 from tests.support.postgres_server import Server
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ MB = 1_000_000
 NAME = "authentik_ops.recovery"
 PASSWORD = "bench"
 WINDOW = 4 * 64 * 1024 * 1024
+_FIRST = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 # A run of the same command twice differs by about this much.
 FLAT = 24 * MB
 
@@ -126,6 +130,62 @@ def memory(work: Path, sizes: list[int]) -> list[Row]:
         # Beside the chunks there is only the small state file.
         rows.append(Row("  largest spool", "%d MB" % (watch.spool // MB), limit, watch.spool <= WINDOW + MB))
     return rows
+
+
+def listing(sets: int) -> list[Row]:
+    """A list of many sets in a bucket of a real S3 server: by manifests, and by the catalog of a backup."""
+    sys.path.insert(0, str(ROOT / ".collections"))
+    from tests.support.s3_server import S3Server
+    from tests.support.store import open_store, publish, requests
+
+    with S3Server() as server:
+        server.judge.create_bucket(Bucket="store")
+        store = open_store("s3://store", "sso", server.options())
+        objects = _multiply(server.judge, publish(store).set_id, sets)
+        rows = []
+        for catalog in (False, True):
+            if catalog:
+                publish(store, now=datetime.datetime.now(datetime.UTC))
+            with requests(store) as sent:
+                start = time.monotonic()
+                found, problems = store.list_sets()
+                seconds = time.monotonic() - start
+            if len(found) != sets + catalog or problems or not all(one.verified for one in found):
+                sys.exit("%d sets were listed, and %s" % (len(found), problems[:3]))
+            what = "list of %d sets, %d objects, in S3, %s" % (
+                sets,
+                objects,
+                "by its catalog" if catalog else "without a catalog",
+            )
+            # A listing names a thousand objects, and the catalog takes one to read.
+            most = objects // 1000 + 2
+            aim = "<= %d" % most if catalog else ""
+            rows.append(Row(what + (", by its catalog" if catalog else ", without a catalog"), "%.1f s" % seconds))
+            rows.append(Row("  requests", "%d" % len(sent), aim, not aim or len(sent) <= most))
+    return rows
+
+
+def _multiply(client: Any, set_id: str, sets: int) -> int:
+    """Put copies of a set under further ids, one each quarter of an hour, and return how many objects there are."""
+    keys = [one["Key"] for one in client.list_objects_v2(Bucket="store", Prefix="sso/" + set_id)["Contents"]]
+    content = {key: client.get_object(Bucket="store", Key=key)["Body"].read() for key in keys}
+    # What names the digest of another object comes after it.
+    ranks = {"RESTORE.md": 1, "manifest.json": 2, "SHA256SUMS": 3}
+    order = sorted(keys, key=lambda key: (key.count("/") == 1, ranks.get(key.rpartition("/")[2], 0)))
+
+    def copy(number: int) -> None:
+        began = _FIRST + number * datetime.timedelta(minutes=15)
+        changes = {set_id: "%s-%04x" % (began.strftime("%Y%m%dT%H%M%SZ"), number % 65536)}
+        for key in order:
+            new_key, data = key.replace(*next(iter(changes.items()))), content[key]
+            for old, new in changes.items():
+                data = data.replace(old.encode(), new.encode())
+            changes[hashlib.sha256(content[key]).hexdigest()] = hashlib.sha256(data).hexdigest()
+            client.put_object(Bucket="store", Key=new_key, Body=data)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(copy, range(1, sets)))
+    return sets * len(keys)
 
 
 def _no_units() -> dict[str, Any]:

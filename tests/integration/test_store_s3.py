@@ -6,14 +6,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import hashlib
 import json
 import os
 import socket
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._copy impor
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._lock import LOCK_NAME
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store, open_store
 from tests.support.s3_server import S3Server, s3_bucket, s3_server
-from tests.support.store import BLOBS, NOW, fill, manifest_of, publish
+from tests.support.store import BLOBS, NOW, fill, manifest_of, publish, requests
 
 __all__ = ["s3_bucket", "s3_server"]
 
@@ -240,22 +238,6 @@ def test_an_owner_that_was_taken_for_dead_removes_nothing_more(store: Store, buc
         with pytest.raises(StateError, match="locked by a prune"):
             lock.beat()
     assert json.loads(bucket.get("backups/sso/" + LOCK_NAME))["token"] == "of another"
-
-
-@contextlib.contextmanager
-def requests(store: Store) -> Iterator[list[str]]:
-    """Collect the operations of all requests that the store makes."""
-    sent: list[str] = []
-
-    def note(request: Any, **_more: Any) -> None:
-        sent.append("%s %s" % (request.method, request.url.partition("?")[0].rpartition("/")[2]))
-
-    events = store.backend.look().sets.client.raw.meta.events  # type: ignore[attr-defined]
-    events.register("before-send.s3", note)
-    try:
-        yield sent
-    finally:
-        events.unregister("before-send.s3", note)
 
 
 def test_a_list_takes_few_requests_and_still_sees_every_change(store: Store, bucket: Bucket) -> None:

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,22 @@ def publish(
     partial = store.open(now, os.urandom(2), os.getpid())
     artifacts = fill(partial, blobs or BLOBS)
     return store.publish(partial, manifest_of(partial, artifacts, restore_id), now)
+
+
+@contextlib.contextmanager
+def requests(store: Store) -> Iterator[list[str]]:
+    """Collect the operations of all requests that a store in a bucket makes."""
+    sent: list[str] = []
+
+    def note(request: Any, **_more: Any) -> None:
+        sent.append("%s %s" % (request.method, request.url.partition("?")[0].rpartition("/")[2]))
+
+    events = store.backend.look().sets.client.raw.meta.events  # type: ignore[attr-defined]
+    events.register("before-send.s3", note)
+    try:
+        yield sent
+    finally:
+        events.unregister("before-send.s3", note)
 
 
 @pytest.fixture
