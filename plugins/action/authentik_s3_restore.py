@@ -13,6 +13,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import artifacts_of, plain_view
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._object_storage import NotInS3
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_action import BucketAction, Storage
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_objects import of_packs
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_restore import BucketRestore, not_there
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import plain_source
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import Failed, Target, target
@@ -53,13 +54,13 @@ class ActionModule(BucketAction):
         if not record:
             raise InputError("The backup set %s holds no files of S3" % backup_set.set_id, "Leave out s3")
         source = plain_source(backup_set, where.identity)
-        index = index_of.read_index(record, source)
+        saved = of_packs(record, source)
         if step == "prepare" and not self._task.check_mode:
-            changes = restore.prepare(index, source)
+            changes = restore.prepare(saved)
         else:
             artifacts = artifacts_of(plain_view(backup_set.manifest), index_of.COMPONENT)
             index_of.decode(record, artifacts, source)
-            changes = restore.changes(index)
+            changes = restore.changes(saved)
         changed = bool(changes.put or changes.removed)
         plan = changes.lines(storage.bucket)
         return {"changed": changed and step != "check", "plan": plan, "kept": kept}

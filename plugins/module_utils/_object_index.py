@@ -221,12 +221,14 @@ def read_index(record: dict[str, Any], source: Any) -> dict[str, Any]:
 def read_objects(index: dict[str, Any], source: Any, wanted: Iterable[str] | None = None) -> Iterator[Any]:
     """Yield the entry and the content of each object, pack by pack; what is left of a content is read and compared.
 
+    An entry whose key is not the one in the pack has that as ``stored``.
+
     :param wanted: the keys of some; None for all. Packs that hold none of them are not read.
     :raises IntegrityError: one differs from the index, or is missing.
     """
     keys = None if wanted is None else set(wanted)
     left = {
-        (entry["pack"], entry["key"], entry["member"]): entry
+        (entry["pack"], entry.get("stored", entry["key"]), entry["member"]): entry
         for entry in index["objects"]
         if keys is None or entry["key"] in keys
     }

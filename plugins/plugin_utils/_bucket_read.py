@@ -19,6 +19,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import BLOCK
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._object_index import END, KEPT, header, padding
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import format_utc, parse_utc
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_objects import is_tenant
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_plan import Listed
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client import Client, Location
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_errors import MissingObjectError, code_of
@@ -47,7 +48,7 @@ class Bucket(t.NamedTuple):
         """Return the folders in which the instance's objects lie."""
         if self.folders:
             return list(self.folders)
-        return [name for name in folders(self.client, self.place) if name == "public" or name.startswith("t_")]
+        return [name for name in folders(self.client, self.place) if is_tenant(name)]
 
 
 def keeps_versions(bucket: Bucket) -> bool:

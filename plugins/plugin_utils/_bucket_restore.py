@@ -22,6 +22,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils import _obj
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, StateError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import BLOCK
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import check_id, count, format_bytes
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_objects import Saved, name_here
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_plan import Listed
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_read import Bucket, about, list_objects
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_objects import copy, delete_many, listing
@@ -56,17 +57,20 @@ class Changes(t.NamedTuple):
     :ivar put: entries of the index that are not there, or not so.
     :ivar removed: keys that the set does not have.
     :ivar replaced: how many of the ones to put are there in another form.
+    :ivar said: what else the plan has to tell.
     """
 
     put: list[dict[str, t.Any]]
     removed: list[str]
     replaced: int
+    said: tuple[str, ...]
 
     def lines(self, bucket: Bucket) -> list[str]:
         """Say it."""
         if not self.put and not self.removed:
-            return ["s3: %s is as the set has it" % bucket.place]
+            return [*self.said, "s3: %s is as the set has it" % bucket.place]
         return [
+            *self.said,
             "s3: %s: %s new, %d replaced, %d deleted, %s to send"
             % (
                 bucket.place,
@@ -74,7 +78,7 @@ class Changes(t.NamedTuple):
                 self.replaced,
                 len(self.removed),
                 format_bytes(sum(entry["size"] for entry in self.put)),
-            )
+            ),
         ]
 
 
@@ -92,45 +96,37 @@ class BucketRestore:
         self.new = "authentik-new-" + check_id(restore_id)
         self.before = "authentik-before-" + restore_id
 
-    def changes(self, index: dict[str, t.Any]) -> Changes:
-        """Compare the bucket with a set's index.
-
-        :raises StateError: when the instance names its objects otherwise than the set does.
-        """
-        if bool(index["folders"]) != bool(self._bucket.folders):
-            raise StateError(
-                "The set's objects are named as by authentik %s 2025.12, and this instance is not of that kind"
-                % ("since" if index["folders"] else "before"),
-                "Restore it into an instance of the set's version and upgrade that, or leave s3 out of"
-                " authentik_components and put the objects there by the set's RESTORE.md",
-            )
-        live = {one.key: one for one in list_objects(self._bucket, versions=False)}
-        unsure = [entry for entry in index["objects"] if self._may_equal(entry, live.get(entry["key"]))]
+    def changes(self, saved: Saved) -> Changes:
+        """Compare the bucket with a set's objects, by the names that they have in it."""
+        named = name_here(saved, self._bucket.folders)
+        told = [] if named.folders is None else [self._bucket._replace(folders=named.folders)]
+        live = {one.key: one for bucket in told for one in list_objects(bucket, versions=False)}
+        unsure = [entry for entry in named.objects if self._may_equal(entry, live.get(entry["key"]))]
         found = self._each(lambda one: head(self._client, self._place, one["key"]), unsure)
         equal = {
             entry["key"]
             for entry, now in zip(unsure, found, strict=True)
             if now is not None and about(now) == entry["about"]
         }
-        put = [entry for entry in index["objects"] if entry["key"] not in equal]
-        wanted = {entry["key"] for entry in index["objects"]}
-        return Changes(put, sorted(set(live) - wanted), sum(entry["key"] in live for entry in put))
+        put = [entry for entry in named.objects if entry["key"] not in equal]
+        wanted = {entry["key"] for entry in named.objects}
+        replaced = sum(entry["key"] in live for entry in put)
+        return Changes(put, sorted(set(live) - wanted), replaced, (*saved.said, *named.said))
 
     @staticmethod
     def _may_equal(entry: dict[str, t.Any], live: Listed | None) -> bool:
         return live is not None and (live.size, live.etag) == (entry["size"], entry["etag"])
 
-    def prepare(self, index: dict[str, t.Any], source: t.Any) -> Changes:
+    def prepare(self, saved: Saved) -> Changes:
         """Write what has to change beside the live objects, and read it back. Nothing live is altered.
 
         :raises IntegrityError: when what is there is not what the set holds.
         """
-        changes = self.changes(index)
+        changes = self.changes(saved)
         self._clear(self.new)
-        wanted = [entry["key"] for entry in changes.put]
         with concurrent.futures.ThreadPoolExecutor(self._client.options["parallel"], "bucket-write") as pool:
             running: list[concurrent.futures.Future[None]] = []
-            for entry, content in index_of.read_objects(index, source, wanted):
+            for entry, content in saved.read(changes.put):
                 self._beat()
                 if entry["size"] > _SMALL_BYTES:
                     self._send_large(entry, content)

@@ -16,7 +16,6 @@ import pyrage
 import pytest
 from ansible.errors import AnsibleConnectionFailure
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _object_index as index_of
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import (
     _restore_claim,
     _restore_lease,
@@ -28,6 +27,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     StateError,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _bucket_restore, _sign_of_life
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_objects import Saved, of_packs
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_restore import BucketRestore, not_there
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._identity import IdentitySource
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import plain_source
@@ -67,9 +67,15 @@ def leave(files: Files) -> Content:
     return files.content()
 
 
-def opened(backup_set: BackupSet) -> tuple[dict[str, Any], Any]:
+def new_bucket(server: S3Server) -> str:
+    name = "recovery-%s" % os.urandom(6).hex()
+    server.judge.create_bucket(Bucket=name)
+    return name
+
+
+def opened(backup_set: BackupSet) -> Saved:
     source = backup_set.folder.source(backup_set.manifest["artifacts"])
-    return index_of.read_index(backup_set.manifest["components"]["s3"], source), source
+    return of_packs(backup_set.manifest["components"]["s3"], source)
 
 
 def restore_of(files: Files) -> BucketRestore:
@@ -85,7 +91,7 @@ def test_the_bucket_becomes_what_the_set_holds_and_can_be_put_back(files: Files,
     saved = files.save(store)["set"]
     now = leave(files)
     restore = restore_of(files)
-    changes = restore.prepare(*opened(saved))
+    changes = restore.prepare(opened(saved))
     assert sorted(entry["key"].rpartition("/")[2] for entry in changes.put) == ["changed", "deleted", "touched ü"]
     assert changes.removed == ["media/public/new"]
     assert "1 object new, 2 replaced, 1 deleted" in changes.lines(files.bucket)[0]
@@ -107,7 +113,7 @@ def test_what_is_equal_is_left_alone(files: Files, store: Store) -> None:
     saved = files.save(store)["set"]
     before = files.content()
     restore = restore_of(files)
-    changes = restore.prepare(*opened(saved))
+    changes = restore.prepare(opened(saved))
     assert (changes.put, changes.removed) == ([], [])
     assert "is as the set has it" in changes.lines(files.bucket)[0]
     assert not restore.swap()
@@ -118,11 +124,9 @@ def test_another_bucket_gets_the_same_objects(files: Files, store: Store, s3_ser
     large = os.urandom(_bucket_restore._SMALL_BYTES + 17)
     files.put("reports/public/large", large, ContentDisposition="attachment")
     saved = files.save(store)["set"]
-    name = files.name + "-2"
-    s3_server.judge.create_bucket(Bucket=name)
-    other = Files(s3_server, name)
+    other = Files(s3_server, new_bucket(s3_server))
     restore = restore_of(other)
-    restore.prepare(*opened(saved))
+    restore.prepare(opened(saved))
     assert restore.swap()
     expected = {key: one for key, one in files.content().items() if not key.startswith("other/")}
     assert live(other.content()) == expected
@@ -136,7 +140,7 @@ def test_an_encrypted_set_is_restored_by_who_has_the_identity(files: Files, stor
     (tmp_path / "identity").write_text(str(identity))
     source = plain_source(saved, IdentitySource(str(tmp_path / "identity"), None))
     restore = restore_of(files)
-    restore.prepare(index_of.read_index(saved.manifest["components"]["s3"], source), source)
+    restore.prepare(of_packs(saved.manifest["components"]["s3"], source))
     assert restore.swap()
     assert live(files.content()) == then
 
@@ -150,7 +154,7 @@ def test_a_swap_that_is_cut_off_goes_on_or_back(
     now = leave(files)
     restore = restore_of(files)
     for goes_on in (False, True):
-        restore.prepare(*opened(saved))
+        restore.prepare(opened(saved))
         with monkeypatch.context() as patch:
             cut_off(patch, at)
             with pytest.raises(Killed):
@@ -170,7 +174,7 @@ def test_an_undo_that_is_cut_off_while_it_clears_is_repeated(
     saved = files.save(store)["set"]
     now = leave(files)
     restore = restore_of(files)
-    restore.prepare(*opened(saved))
+    restore.prepare(opened(saved))
     restore.swap()
     delete = BucketRestore._delete
 
@@ -193,7 +197,7 @@ def test_what_was_prepared_and_is_gone_is_no_success(files: Files, store: Store)
     saved = files.save(store)["set"]
     leave(files)
     restore = restore_of(files)
-    restore.prepare(*opened(saved))
+    restore.prepare(opened(saved))
     for key in files.content():
         if key.startswith("authentik-new-"):
             files.delete(key)
@@ -237,7 +241,7 @@ def test_nothing_is_swapped_that_is_not_what_was_saved(
 
     monkeypatch.setattr(_bucket_restore, "put_small", altered)
     with pytest.raises(IntegrityError, match="changed is not what was written"):
-        restore.prepare(*opened(saved))
+        restore.prepare(opened(saved))
     assert live(files.content()) == now
     with pytest.raises(StateError, match="Nothing is prepared"):
         restore.swap()
@@ -245,11 +249,40 @@ def test_nothing_is_swapped_that_is_not_what_was_saved(
     assert files.content() == now
 
 
-def test_a_set_of_another_layout_is_refused(files: Files, store: Store) -> None:
-    index, _source = opened(files.save(store)["set"])
-    older = BucketRestore(files.bucket._replace(folders=()), ID, lambda: None)
-    with pytest.raises(StateError, match=r"since 2025\.12|2025\.12"):
-        older.changes(index)
+@pytest.mark.parametrize("modern", [True, False])
+def test_names_become_those_of_the_instance(files: Files, store: Store, s3_server: S3Server, modern: bool) -> None:
+    """Modern: the set is of a release since 2025.12, and goes into an instance of before that."""
+    then = {key[len("media/") :]: one for key, one in files.content().items() if key.startswith("media/")}
+    files.put("reports/public/r.csv", b"a,b", ContentType="text/csv")
+    older, newer = Files(s3_server, new_bucket(s3_server), ()), files
+    for key, (data, about) in then.items():
+        older.put(key, data, **about)
+    saved = opened((newer if modern else older).save(store)["set"])
+    target = older if modern else newer
+    prefix = "" if modern else "media/"
+    target.delete(prefix + "public/deleted")
+    target.put(prefix + "public/new", b"new")
+    now = target.content()
+    restore = restore_of(target)
+    changes = restore.prepare(saved)
+    said = "\n".join(changes.lines(target.bucket))
+    assert "1 object new, 0 replaced, 1 deleted" in said
+    if modern:
+        assert "media/public/... is public/... here" in said
+        assert "has no place in its bucket for 1 object: reports/public/r.csv" in said
+    else:
+        assert "public/... is media/public/... here" in said
+        assert "reports/ in the bucket stays as it is" in said
+    assert restore.swap()
+    there = live(target.content())
+    assert {key: one for key, one in there.items() if not key.startswith(("reports/", "other/"))} == {
+        prefix + key: one for key, one in then.items()
+    }
+    assert ("reports/public/r.csv" in there) is not modern
+    again = BucketRestore(target.bucket, ID[:-4] + "1b2d", lambda: None).changes(saved)
+    assert (again.put, again.removed) == ([], [])
+    restore.undo()
+    assert target.content() == now
 
 
 @pytest.fixture
@@ -279,7 +312,7 @@ def test_a_restore_that_works_long_lives_and_stops_when_it_is_another_ones(
     record = Path(lease[_restore_lease.FOLDER]) / "restore.json"
     restore = restore_of(files)
     if step != "prepare":
-        restore.prepare(*saved)
+        restore.prepare(saved)
     if step == "undo":
         restore.swap()
     before = files.content()
@@ -301,7 +334,7 @@ def test_a_restore_that_works_long_lives_and_stops_when_it_is_another_ones(
     monkeypatch.setattr(_bucket_restore, name, long)
     with SignOfLife(lambda: sign(lease)) as life:
         restore = BucketRestore(files.bucket, ID, life.check)
-        work = {"prepare": lambda: restore.prepare(*saved), "swap": restore.swap, "undo": restore.undo}[step]
+        work = {"prepare": lambda: restore.prepare(saved), "swap": restore.swap, "undo": restore.undo}[step]
         with pytest.raises(StateError, match="taken for dead"):
             work()
     # What was under way was ended, and nothing more was begun.

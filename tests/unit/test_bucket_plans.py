@@ -29,6 +29,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._object_storage import STORAGE_S3_SPEC, tell
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_action import checked, merged
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_objects import Saved, name_here
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_plan import (
     MAX_PACKS,
     Listed,
@@ -207,6 +208,61 @@ def test_an_index_that_no_backup_wrote_is_refused(broken: dict[str, Any]) -> Non
     for text in (b"{", b"[]", b'{"format": 2}'):
         with pytest.raises(IntegrityError):
             index_of.load(text)
+
+
+OLD, NEW = ["public/a", "t_x/b/c"], ["media/public/a", "media/t_x/b/c"]
+OLD_OLD, NEW_NEW = (dict(zip(names, names, strict=True)) for names in (OLD, NEW))
+OLD_NEW, NEW_OLD = dict(zip(OLD, NEW, strict=True)), dict(zip(NEW, OLD, strict=True))
+NOT_OLD = ["media/public", "media/robots.txt", "media/shared/x", "reports/public/r.csv"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "usages", "modern", "folders", "expected", "compared", "said"),
+    [
+        # Of the same kind: as they are.
+        (OLD, ("media",), False, (), OLD_OLD, (), []),
+        (NEW, ("media", "reports"), True, ("media", "reports"), NEW_NEW, ("media", "reports"), []),
+        # Old into new, which may have reports of its own; and where media are on a disk there.
+        (OLD, ("media",), False, ("media", "reports"), OLD_NEW, ("media",),
+         ["is media/public", "reports/ in"]),
+        (OLD, ("media",), False, ("reports",), {}, None,
+         ["is media/public", "no place in its bucket for 2 objects", "reports/ in"]),
+        # New into old, where reports and what no tenant has are nothing.
+        (NEW, ("media", "reports"), True, (), NEW_OLD, (), ["is public/... here"]),
+        (NEW + NOT_OLD, ("media", "reports"), True, (), NEW_OLD, (),
+         ["is public/... here", "for 4 objects: media/public, media/robots.txt, media/shared/x and 1 more"]),
+        (["reports/public/r.csv"], ("reports",), True, (), {}, None,
+         ["is public/... here", "for 1 object: reports/public/r.csv", "media/ in the bucket stays"]),
+        # One of both is on a disk, there or here.
+        (["reports/public/r.csv", *NEW], ("media", "reports"), True, ("media",), NEW_NEW, ("media",),
+         ["for 1 object: reports/public/r.csv"]),
+        (NEW, ("media",), True, ("media", "reports"), NEW_NEW, ("media",), ["reports/ in the bucket stays"]),
+        # Of a directory there may be what no bucket of the time before had.
+        (["robots.txt", "public/a"], ("media",), False, (), {"public/a": "public/a"}, (), ["for 1 object: robots.txt"]),
+        (["robots.txt"], ("media",), False, ("media",), {"robots.txt": "media/robots.txt"}, ("media",),
+         ["is media/public"]),
+        ([], (), True, ("media",), {}, None, ["media/ in the bucket stays"]),
+    ],
+)  # fmt: skip
+def test_names_of_objects_here(
+    keys: list[str],
+    usages: tuple[str, ...],
+    modern: bool,
+    folders: tuple[str, ...],
+    expected: dict[str, str],
+    compared: tuple[str, ...] | None,
+    said: list[str],
+) -> None:
+    objects = [{"key": key, "sha256": "of " + key} for key in keys]
+    found = name_here(Saved(objects, usages, modern, lambda _entries: iter(())), folders)
+    assert {one.get("stored", one["key"]): one["key"] for one in found.objects} == expected
+    assert all(one["sha256"] == "of " + (one.get("stored") or one["key"]) for one in found.objects)
+    assert found.folders == compared
+    assert len(found.said) == len(said)
+    for sentence, part in zip(found.said, said, strict=True):
+        assert part in sentence
+    # Nothing is lost without a word.
+    assert bool(len(keys) - len(expected)) == any("left out" in one for one in found.said)
 
 
 @pytest.mark.parametrize("key", ["media/public/a.png", "media/" + "ü€" * 90 + "/%20 b.png", "t_x/" + "n" * 300])

@@ -1,0 +1,121 @@
+# Copyright (c) 2026 the authentik_ops.recovery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: names and behaviour may change in any release.
+
+"""The objects of a set as a restore takes them, whatever form the set has them in, and their names in a bucket.
+
+Before authentik 2025.12 a bucket holds the folders of tenants, C(public/) and C(t_*/). Since then these lie in
+C(media/), with reports beside them in C(reports/).
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _object_index as index_of
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import printable
+
+MEDIA, REPORTS = "media", "reports"
+_SHOWN = 3
+
+Entry = dict[str, t.Any]
+
+
+class Saved(t.NamedTuple):
+    """The objects of a set.
+
+    :ivar objects: as in an index. Where C(stored) is given, it is the name in the set, and C(key) that in a bucket.
+    :ivar usages: of what the set tells: C(media), C(reports) or both. Of the rest it does not say that there was none.
+    :ivar modern: whether the names are those since authentik 2025.12.
+    :ivar read: yields entry and content of some of the entries.
+    :ivar said: sentences for the plan.
+    """
+
+    objects: list[Entry]
+    usages: tuple[str, ...]
+    modern: bool
+    read: t.Callable[[list[Entry]], t.Iterator[tuple[Entry, index_of.Checked]]]
+    said: tuple[str, ...] = ()
+
+
+class Named(t.NamedTuple):
+    """What of a set's objects an instance has a place for.
+
+    :ivar objects: with the keys that they have there.
+    :ivar folders: those of the bucket of which the set tells, as in C(Bucket); None where there are none.
+    :ivar said: sentences for the plan.
+    """
+
+    objects: list[Entry]
+    folders: tuple[str, ...] | None
+    said: tuple[str, ...]
+
+
+def of_packs(record: dict[str, t.Any], source: t.Any) -> Saved:
+    """Return the objects of the component C(s3).
+
+    :raises IntegrityError: when the index is not that of the record.
+    """
+    index = index_of.read_index(record, source)
+    folders = tuple(index["folders"])
+    return Saved(
+        index["objects"],
+        folders or (MEDIA,),
+        bool(folders),
+        lambda entries: index_of.read_objects({"objects": entries}, source),
+    )
+
+
+def is_tenant(folder: str) -> bool:
+    """Tell whether a folder is that of a tenant."""
+    return folder == "public" or folder.startswith("t_")
+
+
+def name_here(saved: Saved, folders: tuple[str, ...]) -> Named:
+    """Give objects the names that they have in an instance's bucket. Pure.
+
+    :param folders: of the bucket, as in C(Bucket).
+    """
+    objects, without = [], []
+    for entry in saved.objects:
+        key = _key(entry["key"] if saved.modern else "%s/%s" % (MEDIA, entry["key"]), folders)
+        if key is None:
+            without.append(entry["key"])
+        else:
+            objects.append(entry if key == entry["key"] else {"stored": entry["key"], **entry, "key": key})
+    said = []
+    if saved.modern != bool(folders):
+        names = ("public/...", "media/public/...")
+        said.append("s3: what the set has as %s is %s here" % (names[saved.modern], names[not saved.modern]))
+    if without:
+        said.append(left_out(without, "this instance has no place in its bucket for"))
+    usages = folders or (MEDIA,)
+    for one in usages:
+        if one not in saved.usages:
+            said.append("s3: %s/ in the bucket stays as it is, because the set tells nothing of it" % one)
+    told = tuple(one for one in usages if one in saved.usages)
+    return Named(objects, (told if folders else ()) if told else None, tuple(said))
+
+
+def left_out(names: t.Sequence[str], why: str) -> str:
+    """Say that something is not restored, with the first of the names."""
+    shown = [printable(name.encode("utf-8", "surrogateescape")) for name in sorted(names)[:_SHOWN]]
+    more = len(names) - len(shown)
+    return "s3: left out, because %s %s: %s%s" % (
+        why,
+        count(len(names), "object"),
+        ", ".join(shown),
+        " and %d more" % more if more else "",
+    )
+
+
+def _key(modern: str, folders: tuple[str, ...]) -> str | None:
+    """Return the name in a bucket of what is named so since 2025.12; None where there is no place for it."""
+    usage, _slash, rest = modern.partition("/")
+    if folders:
+        return modern if usage in folders else None
+    tenant, slash, _name = rest.partition("/")
+    return rest if usage == MEDIA and slash and is_tenant(tenant) else None
