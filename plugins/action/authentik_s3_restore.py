@@ -13,9 +13,11 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import artifacts_of, plain_view
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._object_storage import NotInS3
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_action import BucketAction, Storage
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_objects import of_packs
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_objects import Saved, of_packs
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_restore import BucketRestore, not_there
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._objects_of_files import of_files
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._opened import plain_source
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import Failed, Target, target
 
 _STEPS = ("check", "prepare", "swap", "undo")
@@ -27,21 +29,24 @@ class ActionModule(BucketAction):
     def work(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """Do one step; check mode makes C(check) of each but C(undo), which says what it would do."""
         step, given = arguments.get("step"), arguments.pop("backup_set", None)
+        component = arguments.get("component") or index_of.COMPONENT
         if step not in _STEPS:
             raise InputError("step is %r" % step, "It is one of %s" % ", ".join(_STEPS))
         where = target(given, decrypts=True) if step in ("check", "prepare") else None
         try:
             storage, result = self.storage(arguments, task_vars)
         except Failed as exc:
-            if where is None or exc.result.get("error") != NotInS3.__name__:
+            if where is None or component != index_of.COMPONENT or exc.result.get("error") != NotInS3.__name__:
                 raise
             backup_set = where.store.get(where.set_id)
             raise not_there(backup_set.set_id, plain_view(backup_set.manifest)["components"]) from exc
         with self.going(task_vars) as check:
             restore = BucketRestore(storage.bucket, str(arguments["restore_id"]), check)
-            return dict(result, **self._do(step, restore, storage, where))
+            return dict(result, **self._do(step, restore, storage, where, component))
 
-    def _do(self, step: str, restore: BucketRestore, storage: Storage, where: Target | None) -> dict[str, t.Any]:
+    def _do(
+        self, step: str, restore: BucketRestore, storage: Storage, where: Target | None, component: str
+    ) -> dict[str, t.Any]:
         kept = storage.bucket.place.url(restore.before)
         if step == "undo":
             said = restore.undo(pretend=self._task.check_mode)
@@ -50,17 +55,27 @@ class ActionModule(BucketAction):
             changed = self._task.check_mode or restore.swap()
             return {"changed": changed, "plan": [], **({"kept": kept} if changed else {})}
         backup_set = where.store.get(where.set_id)
-        record = plain_view(backup_set.manifest)["components"].get(index_of.COMPONENT)
-        if not record:
-            raise InputError("The backup set %s holds no files of S3" % backup_set.set_id, "Leave out s3")
-        source = plain_source(backup_set, where.identity)
-        saved = of_packs(record, source)
-        if step == "prepare" and not self._task.check_mode:
-            changes = restore.prepare(saved)
-        else:
-            artifacts = artifacts_of(plain_view(backup_set.manifest), index_of.COMPONENT)
-            index_of.decode(record, artifacts, source)
-            changes = restore.changes(saved)
+        prepares = step == "prepare" and not self._task.check_mode
+        saved = _read(backup_set, plain_source(backup_set, where.identity), component, decodes=not prepares)
+        changes = restore.prepare(saved) if prepares else restore.changes(saved)
         changed = bool(changes.put or changes.removed)
         plan = changes.lines(storage.bucket)
         return {"changed": changed and step != "check", "plan": plan, "kept": kept}
+
+
+def _read(backup_set: BackupSet, source: t.Any, component: str, decodes: bool) -> Saved:
+    """Return what the set has of the files.
+
+    :param decodes: read all of it.
+    """
+    manifest = plain_view(backup_set.manifest)
+    if component != index_of.COMPONENT:
+        # To know what lies in an archive, all of it has to be read.
+        return of_files(manifest, source, component)
+    record = manifest["components"].get(component)
+    if not record:
+        raise InputError("The backup set %s holds no files of S3" % backup_set.set_id, "Leave out s3")
+    saved = of_packs(record, source)
+    if decodes:
+        index_of.decode(record, artifacts_of(manifest, component), source)
+    return saved

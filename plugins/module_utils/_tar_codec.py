@@ -115,9 +115,9 @@ def _gunzip(packed: Readable, label: str) -> Iterator[Readable]:
 
 @contextlib.contextmanager
 def _unzstd(packed: Readable, label: str) -> Iterator[Readable]:
-    carrier = None
+    carrier, program = None, _zstd()
     try:
-        with Pipeline([Command([_zstd(), "-d", "-q", "-c"])], stdin=True) as pipeline:
+        with Pipeline([Command([program, "-d", "-q", "-c"])], stdin=True) as pipeline:
             carrier = _Carrier(packed, pipeline.stdin, closes=True)
             yield pipeline.stdout
             while pipeline.stdout.read(CHUNK):

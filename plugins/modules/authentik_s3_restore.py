@@ -21,6 +21,11 @@ description:
   - Nothing live is altered before all that is new was written beside it, below C(authentik-new-<restore_id>/), and read
     back. What is replaced or deleted is copied first, by the endpoint, to C(authentik-before-<restore_id>/) in the same
     bucket, and stays there. So O(step=undo) can put it back.
+  - Objects get the names that the instance has for them, C(media/public/...) since authentik 2025.12 and C(public/...)
+    before. What the instance has no place for is left out, and a folder of the bucket that the set tells nothing of is
+    left alone; the plan says both.
+  - With O(component=media) or O(component=data) the files of a directory become objects, with the content types that
+    their names tell. The controller then needs the program C(zstd), unless the set was made with gzip.
   - An object that authentik writes under a restored key after the restore is lost by O(step=undo), unless the bucket
     keeps versions. What it writes under new keys stays.
 attributes:
@@ -53,6 +58,14 @@ options:
     description: Names the restore, and what it keeps. Its form is that of a set's id.
     type: str
     required: true
+  component:
+    description:
+      - Which component of the set holds the files. Only V(check) and V(prepare) read any.
+      - V(media) (before authentik 2025.12) and V(data) (since) are directories of a set whose instance had its files
+        on a disk. Of V(data) these are C(media) and C(reports).
+    type: str
+    choices: [s3, media, data]
+    default: s3
   backup_set:
     description:
       - The backup set. Needed for V(check) and V(prepare).
@@ -88,6 +101,16 @@ EXAMPLES = r"""
 - name: Say what a restore of the bucket would do
   authentik_ops.recovery.authentik_s3_restore:
     step: check
+    restore_id: 20261122T040000Z-1b2c
+    backup_set:
+      store: /srv/backups
+      instance: sso
+      id: latest
+
+- name: Say what would be done to have the files of a directory in the bucket
+  authentik_ops.recovery.authentik_s3_restore:
+    step: check
+    component: data
     restore_id: 20261122T040000Z-1b2c
     backup_set:
       store: /srv/backups
@@ -140,6 +163,7 @@ def main() -> None:
         **STORAGE_S3_SPEC,
         "step": {"type": "str", "choices": ["check", "prepare", "swap", "undo"], "required": True},
         "restore_id": {"type": "str", "required": True},
+        "component": {"type": "str", "choices": ["s3", "media", "data"], "default": "s3"},
         "backup_set": CONSUMER_SPEC["backup_set"],
     }
     run_module(spec, body)

@@ -162,3 +162,6 @@ def test_zstd_that_was_asked_for_and_is_not_there_is_an_error(monkeypatch: pytes
     monkeypatch.setattr(_tar_codec, "find_program", lambda name: None)
     with pytest.raises(ToolError, match=r"zstd is not installed.*package zstd"):
         _tar_codec.choose("zstd")
+    # Else a whole archive would be called damaged.
+    with pytest.raises(ToolError, match="zstd is not installed"), _tar_codec.decompressor(io.BytesIO(), "zstd", "a"):
+        pass
