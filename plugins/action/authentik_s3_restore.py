@@ -38,8 +38,7 @@ class ActionModule(BucketAction):
         except Failed as exc:
             if where is None or component != index_of.COMPONENT or exc.result.get("error") != NotInS3.__name__:
                 raise
-            backup_set = where.store.get(where.set_id)
-            raise not_there(backup_set.set_id, plain_view(backup_set.manifest)["components"]) from exc
+            raise not_there(where.store.get(where.set_id).set_id) from exc
         with self.going(task_vars) as check:
             restore = BucketRestore(storage.bucket, str(arguments["restore_id"]), check)
             return dict(result, **self._do(step, restore, storage, where, component))

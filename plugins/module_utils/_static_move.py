@@ -15,7 +15,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _static
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _static, _static_objects
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import RecoveryError, StateError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_names import content_names, content_rule
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import (
@@ -120,6 +120,8 @@ def changed(record: dict[str, Any], part: Part) -> str:
 
 def _differs(record: dict[str, Any], path: str, leave: Leave | None) -> bool:
     try:
+        if _static_objects.are_objects(record):
+            return _static_objects.holds_others(record, path, leave)
         return bool(differences(record["fingerprint"], _static.digest_tree(path, leave)[1]))
     except RecoveryError:
         return True  # what cannot be read is not known to be in the backup

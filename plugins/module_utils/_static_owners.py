@@ -38,37 +38,34 @@ def owner_of(path: str) -> Owner:
     return Owner(info.st_uid, info.st_gid)
 
 
-def owner_here(work: Work, moved_to: str) -> tuple[Owner, str] | None:
-    """Who owns a directory of another deployment here, and why as a part of a sentence; None where it is not known.
-
-    :param moved_to: the deployment of this instance where the set is of another one, else empty.
-    """
-    if not moved_to or os.geteuid() != 0:
+def owner_here(work: Work) -> tuple[Owner, str] | None:
+    """Who owns a directory of elsewhere here, and why as a part of a sentence; None where it is not known."""
+    if not work.moved_to or os.geteuid() != 0:
         return None
     live = work.parts[0].place.live
     # What this instance keeps in another directory of its own need not be there yet.
     model = next((path for path in [live] + [os.path.dirname(live)] * bool(work.said) if os.path.isdir(path)), "")
     found = owner_of(model) if model else None
-    if moved_to == "compose" and (found is None or found.uid == 0):
+    if work.moved_to == "compose" and (found is None or found.uid == 0):
         # Docker makes the folders of bind mounts for root, who is not whom authentik runs as.
         return Owner(_IMAGE_USER, _IMAGE_USER), "authentik's user in its image"
     return (found, "the owner of %s" % model) if found else None
 
 
-def describe(work: Work, saved: Owner | None, moved_to: str) -> list[str]:
+def describe(work: Work, saved: Owner | None) -> list[str]:
     """A sentence for the plan, none where every owner stays.
 
     :param saved: the owner of the saved directory.
     """
-    found = owner_here(work, moved_to)
+    found = owner_here(work)
     if saved is None or found is None or found[0] == saved:
         return []
     return ["%s: what belonged to %s is given to %s, %s" % (work.component, saved, *found)]
 
 
-def give(work: Work, copy: str, moved_to: str) -> None:
+def give(work: Work, copy: str) -> None:
     """Give the unpacked and proved copy to whom it belongs here."""
-    found = owner_here(work, moved_to)
+    found = owner_here(work)
     saved = owner_of(copy)
     if found is None or found[0] == saved:
         return

@@ -62,11 +62,13 @@ class Work(NamedTuple):
     """A component with its record, and where its parts go.
 
     :ivar said: sentences for the plan about an instance that is laid out otherwise.
+    :ivar moved_to: the deployment of this instance where the owners in the set mean nothing here, else empty.
     """
 
     record: dict[str, Any]
     parts: tuple[Part, ...]
     said: tuple[str, ...] = ()
+    moved_to: str = ""
 
     @property
     def component(self) -> str:
@@ -160,11 +162,14 @@ def find_parts(record: dict[str, Any], given: str | None, here: Here, restore_id
         return Work(record, (Part(place, deeper=name == "media"),), (said,))
     if media and name == "data":
         return _split(record, media, here, restore_id)
-    if here.moved and not name.startswith("extra-"):
+    # Objects of a bucket never had a path.
+    objects = not os.path.isabs(record["path"])
+    if objects or (here.moved and not name.startswith("extra-")):
+        option = "data" if name == _REPORTS else name.replace("-", "_")
         raise InputError(
-            "%s was saved from %s of another deployment, and this instance has no such directory that could be found"
-            % (name, record["path"]),
-            "Give its path with directories: {%s: /path}, or leave it out of the components" % name.replace("-", "_"),
+            "%s was saved from %s%s, and this instance has no such directory that could be found"
+            % (name, record["path"], "" if objects else " of another deployment"),
+            "Give its path with directories: {%s: /path}, or leave it out of the components" % option,
         )
     return Work(record, (Part(make_place(name, record["path"], restore_id)),))
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import (
     _mounts,
+    _object_index,
     _static,
     _static_move,
     _static_names,
+    _static_objects,
     _static_owners,
-    _tar_codec,
     _tar_extract,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
@@ -56,7 +57,8 @@ def choose(manifest: dict[str, Any], components: list[str] | None) -> tuple[list
     """The records of directories to restore from a set, with the manifest's entries of their artifacts, and sentences
     about those left alone.
 
-    :param components: the ones to restore; None for all that the set holds.
+    :param components: the ones to restore; None for all directories that the set holds. The objects of a bucket have to
+        be named, by C(s3), to become a directory.
     :raises InputError: one that the set does not hold, or that was saved within another.
     """
     directories = {
@@ -64,6 +66,9 @@ def choose(manifest: dict[str, Any], components: list[str] | None) -> tuple[list
         for name, record in manifest["components"].items()
         if name in _static.DIRECTORIES or name.startswith("extra-")
     }
+    objects = _static_objects.record_of(manifest)
+    if objects is not None and components is not None:
+        directories[_object_index.COMPONENT] = objects
     chosen, said = [], []
     for name in components if components is not None else sorted(directories):
         record = directories.get(name)
@@ -89,28 +94,34 @@ def choose(manifest: dict[str, Any], components: list[str] | None) -> tuple[list
 def make_work(records: list[dict[str, Any]], paths: dict[str, str], here: Here, restore_id: str) -> list[Work]:
     """Each record with its places.
 
-    :param paths: the option: component -> path.
+    :param paths: the option: component -> path. Objects go by C(s3), and by what they become.
     :raises InputError: a path for a component that is not restored, or two components in one place.
     """
-    names = [record["component"] for record in records]
+    names = [name for record in records for name in {_static_objects.asked_as(record), record["component"]}]
     for component in paths:
         if component not in names:
             raise InputError(
                 "paths names %s, which is not restored" % component, "Restored are: %s" % (", ".join(names) or "none")
             )
-    work = [find_parts(record, paths.get(record["component"]), here, restore_id) for record in records]
-    places = [part.place for item in work for part in item.parts]
-    for index, place in enumerate(places):
-        for other_index, other in enumerate(places):
+    work = [_find(record, paths, here, restore_id) for record in records]
+    places = [(_static_objects.asked_as(item.record), part.place) for item in work for part in item.parts]
+    for index, (name, place) in enumerate(places):
+        for other_index, (other_name, other) in enumerate(places):
             if other_index != index and (other.live + "/").startswith(place.live + "/"):
                 raise InputError(
                     "%s would be restored to %s, which is not apart from %s (%s)"
-                    % (other.component, other.live, place.live, place.component),
-                    _one_after_the_other(place.component, other.component)
+                    % (other_name, other.live, place.live, name),
+                    _one_after_the_other(name, other_name)
                     if other.live != place.live and not paths
-                    else "Give one of them another place with paths",
+                    else "Give one of them another place with paths, or leave it out",
                 )
     return work
+
+
+def _find(record: dict[str, Any], paths: dict[str, str], here: Here, restore_id: str) -> Work:
+    given = paths.get(_static_objects.asked_as(record), paths.get(record["component"]))
+    foreign = here.moved or _static_objects.are_objects(record)
+    return find_parts(record, given, here, restore_id)._replace(moved_to=here.deployment if foreign else "")
 
 
 def _one_after_the_other(outer: str, inner: str) -> str:
@@ -120,10 +131,9 @@ def _one_after_the_other(outer: str, inner: str) -> str:
     )
 
 
-def check(work: Work, source: DirectorySource | SpoolSource, moved_to: str = "") -> tuple[list[str], list[str]]:
+def check(work: Work, source: DirectorySource | SpoolSource) -> tuple[list[str], list[str]]:
     """Read the whole archive and look at the target, changing nothing.
 
-    :param moved_to: the deployment of this instance where the set is of another one.
     :returns: sentences for the plan, and blockers.
     :raises IntegrityError: the archive is damaged, unsafe, or not what the manifest says.
     """
@@ -133,7 +143,7 @@ def check(work: Work, source: DirectorySource | SpoolSource, moved_to: str = "")
     foreign = []
     names: dict[str, str] = {}
     saved: _static_owners.Owner | None = None
-    with _tar_codec.open_archive(record, source) as reader:
+    with _static_objects.open_tree(record, source) as reader:
         for member in _tar_extract.watch_members(reader, digest):
             problem = _tar_extract.foreign_owners(member)
             if problem:
@@ -164,7 +174,7 @@ def check(work: Work, source: DirectorySource | SpoolSource, moved_to: str = "")
             ),
         )
     ]  # fmt: skip
-    plan += _static_move.describe(work, names) + _static_owners.describe(work, saved, moved_to)
+    plan += _static_move.describe(work, names) + _static_owners.describe(work, saved)
     for part in work.parts:
         plan += way_of(part.place).fate([] if work.moves else list(names))
         if record["path"] != part.place.live:
@@ -186,10 +196,9 @@ def _copy(work: Work) -> str:
     return first.whole if work.moves else first.new
 
 
-def prepare(work: Work, source: DirectorySource | SpoolSource, moved_to: str = "") -> list[str]:
+def prepare(work: Work, source: DirectorySource | SpoolSource) -> list[str]:
     """Unpack beside, or inside, the live directory and prove the copy equal to the fingerprint.
 
-    :param moved_to: the deployment of this instance where the set is of another one.
     :returns: warnings.
     :raises IntegrityError: the copy is not equal; it was removed.
     """
@@ -200,7 +209,7 @@ def prepare(work: Work, source: DirectorySource | SpoolSource, moved_to: str = "
         for way in ways:
             way.make_room()
         warnings = _unpack(work, source, _copy(work))
-        _static_owners.give(work, _copy(work), moved_to)
+        _static_owners.give(work, _copy(work))
         if work.moves:
             for parent in made:
                 _static_move.dress_like(_copy(work), parent)
@@ -237,7 +246,7 @@ def _unpack(work: Work, source: DirectorySource | SpoolSource, copy: str) -> lis
     try:
         extraction = _tar_extract.Extraction(fd, copy)
         try:
-            with _tar_codec.open_archive(record, source) as reader:
+            with _static_objects.open_tree(record, source) as reader:
                 extraction.extract(reader)
             extraction.finish()
         finally:
@@ -267,7 +276,6 @@ def restore(
     work: list[Work],
     open_source: Callable[[], DirectorySource | SpoolSource],
     pretend: bool,
-    moved_to: str = "",
 ) -> dict[str, Any]:
     """Do one step for several directories.
 
@@ -275,7 +283,6 @@ def restore(
     :param work: records as :func:`choose` gives them, with their places.
     :param open_source: called where artifacts are read.
     :param pretend: check mode: ``prepare`` and ``swap`` do what ``check`` does, ``undo`` only says what it would do.
-    :param moved_to: the deployment of this instance where the set is of another one, else empty.
     :returns: ``changed``, ``plan`` (sentences), ``warnings`` and, of a check, ``space``: see ``_space.part``.
     """
     plan: list[str] = []
@@ -291,16 +298,17 @@ def restore(
         plan = clear(work, pretend)
         changed = bool(plan)
     elif step == "check" or pretend:
-        plan, more["space"] = _check_all(work, open_source(), moved_to)
+        plan, more["space"] = _check_all(work, open_source())
         changed = changed and bool(work)
     elif step == "prepare":
         source = open_source()
+        work = [_static_objects.read(item, source) for item in work]
         _refuse([blocker for item in work for blocker in _barred(item)], check_space(needs(work)))
         for item in work:
             for part in item.parts:
                 way_of(part.place).clear_rest()
         for item in work:
-            warnings += prepare(item, source, moved_to)
+            warnings += prepare(item, source)
             plan += [
                 "%s: %s is equal to the backup, ready to be swapped in" % (item.component, part.place.new)
                 for part in item.parts
@@ -319,13 +327,12 @@ def _swapped(place: Place) -> str:
     return "%s: %s was swapped in; kept: %s" % (place.component, place.live, place.before)
 
 
-def _check_all(
-    work: list[Work], source: DirectorySource | SpoolSource, moved_to: str
-) -> tuple[list[str], list[dict[str, Any]]]:
+def _check_all(work: list[Work], source: DirectorySource | SpoolSource) -> tuple[list[str], list[dict[str, Any]]]:
     plan: list[str] = []
     blockers: list[str] = []
+    work = [_static_objects.read(item, source) for item in work]
     for item in work:
-        sentences, found = check(item, source, moved_to)
+        sentences, found = check(item, source)
         plan += sentences
         blockers += found
     needed = needs(work)

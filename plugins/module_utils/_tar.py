@@ -39,6 +39,10 @@ if TYPE_CHECKING:
         def write(self, data: bytes, /) -> object:
             """Take all of ``data``."""
 
+    class Members(Protocol):
+        def members(self) -> Iterator[Member]:
+            """Yield what a tree is made of, a folder before what it holds."""
+
 
 BLOCK = 512
 CHUNK = 256 * 1024

@@ -20,7 +20,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_diges
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ansible_collections.authentik_ops.recovery.plugins.module_utils._tar import TarReader
+    from ansible_collections.authentik_ops.recovery.plugins.module_utils._tar import Members
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -29,7 +29,7 @@ _SELINUX = b"security.selinux"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def watch_members(reader: TarReader, digest: TreeDigest) -> Iterator[Entry]:
+def watch_members(reader: Members, digest: TreeDigest) -> Iterator[Entry]:
     """Read an archive to its end without writing anything, digesting what it holds; yields the entries."""
     for member in reader.members():
         if member.link_to is not None:
@@ -95,7 +95,7 @@ class Extraction:
         self._labels = os.path.isdir("/sys/fs/selinux")
         self.warnings: list[str] = []
 
-    def extract(self, reader: TarReader) -> None:
+    def extract(self, reader: Members) -> None:
         """:raises StateError: owners or attributes cannot be set here. :raises SpaceError: the file system is full."""
         for member in reader.members():
             entry = member.entry

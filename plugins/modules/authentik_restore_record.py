@@ -92,6 +92,7 @@ options:
   undo:
     description:
       - What an undo has to be told again, such as C(rebuild). No secrets.
+      - Given when the record is completed, it replaces what was written before.
     type: dict
     default: {}
   phase:
@@ -241,6 +242,8 @@ def body(ctx: Context) -> dict[str, object]:
         return claimed(ctx, work_dir, restore_id, claim)
     if params["manifest"] is None and (params["phase"] != _restore_claim.UNDO or ctx.check_mode):
         facts = {name: params[name] for name in ("databases", "directories", "phase", "safety_set", "gone", "state")}
+        # Nothing to be told replaces nothing.
+        facts["undo"] = params["undo"] or None
         record, changed = _restore_record.update(work_dir, restore_id, facts, now, ctx.check_mode)
         return {"changed": changed, "record": record}
     if params["manifest"] is None:

@@ -17,7 +17,8 @@ author:
 description:
   - Has the bucket of an instance hold what a backup set holds of it, with content type and other metadata. Only what
     differs is written; what the set does not have is deleted.
-  - The bucket is that of the instance, be it the one that was saved or another.
+  - The bucket is that of the instance, be it the one that was saved or another. Into the directory of an instance that
+    has its files on a disk M(authentik_ops.recovery.authentik_static_restore) restores them.
   - Nothing live is altered before all that is new was written beside it, below C(authentik-new-<restore_id>/), and read
     back. What is replaced or deleted is copied first, by the endpoint, to C(authentik-before-<restore_id>/) in the same
     bucket, and stays there. So O(step=undo) can put it back.

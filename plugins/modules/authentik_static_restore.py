@@ -31,6 +31,13 @@ description:
     and the other way round; uploaded files of before authentik 2024.2 go to the folder C(public) of the default tenant,
     where nothing else would put them there any more. The plan says so. The whole tree is proved before its parts are
     moved by rename.
+  - What the set holds of a bucket (V(s3), see M(authentik_ops.recovery.authentik_s3_objects)) is restored as the
+    directory of uploaded files, V(data) or V(media), when O(components) names it. Every object becomes a file, with
+    mode 0644 and the time at which it was written, in folders of mode 0755. The directory itself keeps the mode of the
+    one that is there, and everything belongs to that one's owner; where it is not there yet, make it first. Where only
+    media, or only reports, of authentik 2025.12 and later lay in the bucket, only their folder of V(data) is replaced.
+    Content type and other metadata have no place on a disk. A bucket that has both an object and others below its name
+    as a folder is refused.
   - Owners are restored by root. Any other user can only restore what belongs to itself, and gets an error otherwise.
   - authentik is another user on a host than in a container. Of a set of another deployment (services of the host,
     Docker Compose), what belonged to the owner of the saved directory is given to the owner of the directory that is
@@ -81,12 +88,12 @@ options:
     required: true
   components:
     description:
-      - Which directories to restore. All that the set holds when not given.
+      - Which directories to restore. All that the set holds when not given, but never V(s3).
     type: list
     elements: str
   paths:
     description:
-      - Other places to restore to. Keys are components, values absolute paths.
+      - Other places to restore to. Keys are components, values absolute paths. V(s3) goes by what it becomes, too.
       - When not given for a component, it is where the instance has that directory, else where it was saved from. The
         paths in a set of another deployment (services of the host, Docker Compose) mean nothing here.
       - All steps of one restore need the same.
@@ -200,8 +207,7 @@ def restore(ctx: Context) -> dict[str, object]:
             "step=clear removes what is live, which side by side is kept",
             "Leave it out; or give mode=in_place, once a backup set of what is live was verified",
         )
-    moved_to = here.deployment if here.moved else ""
-    result = _static_restore.restore(params["step"], work, ctx.source, ctx.check_mode, moved_to)
+    result = _static_restore.restore(params["step"], work, ctx.source, ctx.check_mode)
     for warning in result.pop("warnings"):
         ctx.warn(warning)
     if params["step"] == "check" or ctx.check_mode:

@@ -37,17 +37,11 @@ _OBJECTS = "objects"
 _DELETED_AT_ONCE = 1000
 
 
-def not_there(set_id: str, components: t.Iterable[str]) -> StateError:
-    """Say what to do with a set's objects where the instance has its files on a disk.
-
-    :param components: all that the set holds.
-    """
-    others = sorted(set(components) - {index_of.COMPONENT})
-    command = "ansible-playbook authentik_ops.recovery.restore -e authentik_backup_id=%s -e '%s'"
+def not_there(set_id: str) -> StateError:
+    """Say what to do with a set's objects where the instance has its files on a disk."""
     return StateError(
         "The backup set %s holds files of S3, and this instance has its files on a disk" % set_id,
-        'Restore the other components, then lay these down as the section "Files in S3" of the set\'s RESTORE.md does',
-        command % (set_id, json.dumps({"authentik_components": others})) if others else "",
+        "authentik_static_restore puts them there, with components: [s3]; so does the playbook restore",
     )
 
 

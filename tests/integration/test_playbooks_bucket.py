@@ -7,15 +7,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from pathlib import Path
 
 import pytest
 
 from tests.support.bucket import Content, Files, content_of_folder
-from tests.support.s3_server import S3Server, s3_bucket, s3_server
-from tests.support.site import Site, shown, site
+from tests.support.playbook import Run
+from tests.support.s3_server import S3Server, s3_server
+from tests.support.site import Site, differences, shown, site
 
-__all__ = ["s3_bucket", "s3_server", "site"]
+__all__ = ["s3_server", "site"]
 
 STORAGE = """\
     backend: s3
@@ -27,7 +30,8 @@ STORAGE = """\
       secret_key: file://%(secret)s
 """
 ICON = {"ContentType": "image/svg+xml", "CacheControl": "max-age=60", "Metadata": {"owner": "flow"}}
-ID, OLD = "20261124T040000Z-1b2c", "20261101T040000Z-1b2c"
+ID, OLD, TO_DISK = "20261124T040000Z-1b2c", "20261101T040000Z-1b2c", "20261125T040000Z-1b2c"
+OWNER = (os.geteuid(), os.getegid()) if os.geteuid() else (1234, 1235)
 
 
 def leave(files: Files) -> Content:
@@ -43,29 +47,61 @@ def live(files: Files) -> Content:
     return {key: one for key, one in files.content().items() if not key.startswith(("authentik-", "backups/"))}
 
 
-@pytest.fixture
-def files(site: Site, s3_server: S3Server, s3_bucket: str) -> Files:
-    """The instance of the site has its media in the bucket from now on."""
-    made = Files(s3_server, s3_bucket)
+def configure(site: Site, old: str, new: str) -> None:
+    config = site.instance.root / "etc/authentik/config.yml"
+    text = config.read_text()
+    assert old in text
+    config.write_text(text.replace(old, new))
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    """Return the content of all files, which belong to authentik and are plain ones."""
+    found = {}
+    for place, folders, names in os.walk(folder):
+        for name in folders + names:
+            info = Path(place, name).lstat()
+            assert (info.st_uid, info.st_gid) == OWNER, name
+            assert oct(info.st_mode) == ("0o40755" if name in folders else "0o100644"), name
+        found.update({str(Path(place, name).relative_to(folder)): Path(place, name).read_bytes() for name in names})
+    return found
+
+
+def storage(site: Site, s3_server: S3Server, bucket: str) -> str:
+    secret = site.instance.root / "etc/authentik/s3_secret"
+    return STORAGE % {"url": s3_server.url, "bucket": bucket, "secret": secret}
+
+
+@pytest.fixture(scope="module")
+def files(site: Site, s3_server: S3Server) -> Files:
+    """The instance of the site has its media in a bucket from now on."""
+    name = "recovery-%s" % os.urandom(6).hex()
+    s3_server.judge.create_bucket(Bucket=name)
+    made = Files(s3_server, name)
     for number in range(6):
         made.put("public/application-icons/app %d.svg" % number, b"<svg>%d</svg>" % number, **ICON)
     made.put("t_other/flow-backgrounds/a.jpg", b"\xff\xd8" * 4000, ContentType="image/jpeg")
     made.put("backups/none of the instance", b"x")
     etc = site.instance.root / "etc"
     (etc / "authentik/s3_secret").write_text(str(s3_server.options()["secret_key"]))
-    config = etc / "authentik/config.yml"
-    values = {"url": s3_server.url, "bucket": s3_bucket, "secret": etc / "authentik/s3_secret"}
-    config.write_text(config.read_text().replace("    backend: file\n", STORAGE % values))
+    configure(site, "    backend: file\n", storage(site, s3_server, name))
     with (etc / "default/authentik").open("a") as environment:
         environment.write("S3_ACCESS=%s\n" % s3_server.options()["access_key"])
     return made
 
 
-def test_files_in_a_bucket_are_saved_restored_and_put_back(site: Site, s3_server: S3Server, files: Files) -> None:
+@pytest.fixture(scope="module")
+def backup(site: Site, files: Files) -> tuple[Run, Content]:
+    """A set of all of it, and what was in the bucket."""
     made = site.run("backup", options=["-vvv"])
     assert made.ok, made.output
-    folder = site.sets()[-1]
-    before = live(files)
+    return made, live(files)
+
+
+def test_files_in_a_bucket_are_saved_restored_and_put_back(
+    site: Site, s3_server: S3Server, files: Files, backup: tuple[Run, Content]
+) -> None:
+    made, before = backup
+    folder = site.sets()[0]
     assert content_of_folder(folder) == before
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["components"]["s3"]["bucket"] == files.name
@@ -110,3 +146,37 @@ def test_files_in_a_bucket_are_saved_restored_and_put_back(site: Site, s3_server
     assert files.content() == now
     for run in (made, verified, restored, cleaned, back):
         assert str(s3_server.options()["secret_key"]) not in run.output + str(run.results), "the secret key was logged"
+
+
+def test_files_in_a_bucket_are_restored_to_a_disk_and_put_back(
+    site: Site, s3_server: S3Server, files: Files, backup: tuple[Run, Content]
+) -> None:
+    """The set of the bucket, into the instance after it was given its files on a disk again."""
+    configure(site, storage(site, s3_server, files.name), "    backend: file\n")
+    chosen, media = site.sets()[0].name, site.instance.folders[0]
+    os.chown(media, *OWNER)
+    media.chmod(0o750)
+    site.instance.database.psql("UPDATE authentik_core_user SET name = 'changed'")
+    before, bucket = site.instance.picture(), files.content()
+    refused = site.run("restore", check=True, backup_id=chosen)
+    assert "has the files of the instance in S3" in refused.message
+    told = re.search(r"give -e '(.*)'", refused.message)
+    assert told, refused.message
+    held = json.loads((site.sets()[0] / "manifest.json").read_text())["components"]
+    assert set(json.loads(told[1])["authentik_components"]) == set(held) - {"config"}
+    restored = site.run(
+        "restore", backup_id=chosen, components=["postgresql", "s3"], restore_id=TO_DISK, safety_set=True
+    )
+    assert restored.ok, restored.output
+    assert "files of S3 have no owner: they are given to %d:%d, the owner of %s" % (*OWNER, media) in shown(restored)
+    assert files_below(media) == {key: data for key, (data, _about) in backup[1].items()}
+    assert (media.stat().st_uid, media.stat().st_gid, oct(media.stat().st_mode)) == (*OWNER, "0o40750")
+    assert "changed" not in site.instance.database.psql("SELECT name FROM authentik_core_user")
+    safety = json.loads((site.sets()[-1] / "manifest.json").read_text())
+    assert sorted(safety["components"]) == ["media", "postgresql"]
+    assert files.content() == bucket
+    back = site.run("rollback", restore_id=TO_DISK)
+    assert back.ok, back.output
+    assert differences(before, site.instance.picture()) == []
+    assert files.content() == bucket
+    assert [path.name for path in media.parent.iterdir() if path.name.startswith("media")] == ["media"]

@@ -55,8 +55,7 @@ class Move:
         records, _said = _static_restore.choose(self.manifest, components)
         work = _static_restore.make_work(records, {}, self.here, RESTORE_ID)
         source = DirectorySource(str(self.base / "set"), self.manifest["artifacts"])
-        moved_to = self.here.deployment if self.here.moved else ""
-        return _static_restore.restore(step, work, lambda: source, False, moved_to)
+        return _static_restore.restore(step, work, lambda: source, False)
 
     def steps(self, components: list[str] | None = None) -> list[str]:
         """Check, prepare and swap; returns the plan."""
