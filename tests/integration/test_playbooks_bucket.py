@@ -30,7 +30,8 @@ STORAGE = """\
       secret_key: file://%(secret)s
 """
 ICON = {"ContentType": "image/svg+xml", "CacheControl": "max-age=60", "Metadata": {"owner": "flow"}}
-ID, OLD, TO_DISK = "20261124T040000Z-1b2c", "20261101T040000Z-1b2c", "20261125T040000Z-1b2c"
+ID, OLD = "20261124T040000Z-1b2c", "20261101T040000Z-1b2c"
+TO_DISK, TO_BUCKET = "20261125T040000Z-1b2c", "20261126T040000Z-1b2c"
 OWNER = (os.geteuid(), os.getegid()) if os.geteuid() else (1234, 1235)
 
 
@@ -148,10 +149,10 @@ def test_files_in_a_bucket_are_saved_restored_and_put_back(
         assert str(s3_server.options()["secret_key"]) not in run.output + str(run.results), "the secret key was logged"
 
 
-def test_files_in_a_bucket_are_restored_to_a_disk_and_put_back(
+def test_files_go_from_the_bucket_to_a_disk_and_back_and_both_is_undone(
     site: Site, s3_server: S3Server, files: Files, backup: tuple[Run, Content]
 ) -> None:
-    """The set of the bucket, into the instance after it was given its files on a disk again."""
+    """The set of the bucket, into the instance after it was given its files on a disk; then a set of that, into S3."""
     configure(site, storage(site, s3_server, files.name), "    backend: file\n")
     chosen, media = site.sets()[0].name, site.instance.folders[0]
     os.chown(media, *OWNER)
@@ -180,3 +181,19 @@ def test_files_in_a_bucket_are_restored_to_a_disk_and_put_back(
     assert differences(before, site.instance.picture()) == []
     assert files.content() == bucket
     assert [path.name for path in media.parent.iterdir() if path.name.startswith("media")] == ["media"]
+
+    # The safety set has the directory.
+    configure(site, "    backend: file\n", storage(site, s3_server, files.name))
+    there = {os.path.relpath(os.path.join(place, name), media): Path(place, name).read_bytes()
+             for place, _folders, names in os.walk(media) for name in names}  # fmt: skip
+    moved = site.run("restore", backup_id=site.sets()[-1].name, components=["media"], restore_id=TO_BUCKET)
+    assert moved.ok, moved.output
+    odd = [name for name in there if not name.isprintable()]
+    assert {key: data for key, (data, _about) in live(files).items()} == {
+        name: data for name, data in there.items() if name not in odd
+    }
+    assert "no object can be named so, 1 object: public/not-utf-8-%FF.png" in shown(moved)
+    back = site.run("rollback", restore_id=TO_BUCKET)
+    assert back.ok, back.output
+    assert files.content() == bucket
+    assert differences(before, site.instance.picture()) == []
