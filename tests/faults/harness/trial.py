@@ -145,9 +145,11 @@ class Trials:
             self._judge_failure(run, state, beside, found)
         if ended == "succeeded" and fault.point.what in ("restore", "safe-restore") and state != "new":
             found.append("the restore says success, the instance is %s: %s" % (state, differences))
+        # Killed in its swap a run has a way back to take, whether or not anything was exchanged by then.
+        in_swap = restores and ended == "killed" and _may_be_mixed(fault)
         if ended == "succeeded" and state == "new" and not fault.way_back():
             self.begin()  # nobody saw the command, and nobody needs it
-        elif state != "old" or fault.point.what == "undo" or _NOT_BACK in run.output:
+        elif state != "old" or in_swap or fault.point.what == "undo" or _NOT_BACK in run.output:
             self._go_back(fault, verdict)
 
     def _judge_failure(self, run: Run, state: str, beside: Sequence[str], found: list[str]) -> None:
