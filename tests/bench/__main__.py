@@ -5,7 +5,7 @@
 """``python -m tests.bench``: what the collection costs, beside the plainest way of doing the same, as a table.
 
 Sizes come from the environment: ``BENCH_DATABASE_MB`` (1000), ``BENCH_TRANSFER_MB`` (1024),
-``BENCH_MEMORY_MB`` (``"100 1000 4000"``), ``BENCH_LIST_SETS`` (10000). The
+``BENCH_MEMORY_MB`` (``"100 1000 4000"``), ``BENCH_LIST_SETS`` (1000). The
 transfer over ssh needs root and a container engine.
 """
 
@@ -32,7 +32,7 @@ def main(names: list[str]) -> int:
         "dump": lambda work: measures.dump(work, _number("BENCH_DATABASE_MB", 1000)),
         "transfer": lambda work: measures.transfer(work, _number("BENCH_TRANSFER_MB", 1024)),
         "memory": lambda work: measures.memory(work, _numbers("BENCH_MEMORY_MB", "100 1000 4000")),
-        "list": lambda _work: measures.listing(_number("BENCH_LIST_SETS", 10000)),
+        "list": lambda _work: measures.listing(_number("BENCH_LIST_SETS", 1000)),
     }
     unknown = sorted(set(names) - set(known))
     if unknown:
