@@ -9,16 +9,14 @@ from __future__ import annotations
 import datetime
 import os
 from pathlib import Path
-from typing import Any
 
 import pyrage
 import pytest
 
-from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest, _static
+from ansible_collections.authentik_ops.recovery.plugins.module_utils import _manifest, _static, _tar_codec
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     InputError,
     IntegrityError,
-    RecoveryError,
     StateError,
     ToolError,
 )
@@ -109,7 +107,7 @@ def test_files_become_objects_and_what_was_there_comes_back(
     files.put(icons + "later.svg", b"later", **SVG)
     files.put("backups/none of the instance", b"x")
     now = files.content()
-    backup_set = save(store, data, tmp_path / "work", "zstd")
+    backup_set = save(store, data, tmp_path / "work", _tar_codec.choose("auto"))
 
     restore = restore_of(files)
     changes = restore.prepare(read(backup_set, "data"))
@@ -248,13 +246,13 @@ def test_where_the_directory_holds_none_the_bucket_keeps_its_files(
     assert "media/ in the bucket stays as it is" in said
 
 
-def test_a_directory_that_the_set_does_not_hold_is_said(
-    backup_set: BackupSet, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_directory_that_the_set_does_not_hold_is_said(backup_set: BackupSet) -> None:
     with pytest.raises(InputError, match="holds no directory media"):
         read(backup_set, "media")
-    packed: Any = save(store, fill(tmp_path / "media", {"public/a": b"a"}), tmp_path / "packed", "zstd")
+
+
+def test_without_zstd_nothing_is_said_to_be_damaged(backup_set: BackupSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    backup_set.manifest["artifacts"][0]["compression"] = "zstd"
     monkeypatch.setattr(_objects_of_files, "find_program", lambda _name: None)
-    with pytest.raises(RecoveryError, match="zstd is not installed on the controller") as missing:
-        read(packed, "media")
-    assert isinstance(missing.value, ToolError)
+    with pytest.raises(ToolError, match="zstd is not installed on the controller"):
+        read(backup_set, "data")
