@@ -15,7 +15,7 @@ import pytest
 from tests.support.hosts import Host
 from tests.support.playbook import ROOT
 
-NEEDED = ("module_utils/_errors.py", "module_utils/_mounts.py", "plugin_utils/_ephemeral.py")
+NEEDED = ("module_utils", "plugin_utils/_ephemeral.py")
 ASK = """\
 import sys
 sys.path.insert(0, "/opt")
