@@ -27,6 +27,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils import (
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, StateError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import artifacts_of
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_names import content_names
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._tar import Member
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import parse_utc
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import Entry, TreeDigest, printable
@@ -106,8 +107,18 @@ def read(work: Work, source: DirectorySource | SpoolSource) -> Work:
     index = _object_index.read_index(work.record, source)
     tree, digest = _plant(index, work.record[_PREFIX], owner, _mode(work))
     record = dict(work.record, fingerprint=digest.fingerprint(), **{_TREE: tree})
-    said = ("%s: files of S3 have no owner: they are given to %s, %s" % (work.component, owner, why),)
-    return work._replace(record=record, said=work.said + said)
+    said = ["%s: files of S3 have no owner: they are given to %s, %s" % (work.component, owner, why)]
+    return work._replace(record=record, said=(*work.said, *said, *_not_saved(work)))
+
+
+def _not_saved(work: Work) -> list[str]:
+    """Say what is in a directory that authentik would not have had in a bucket."""
+    live = work.parts[0].place.live
+    if work.component != "data" or work.moves or not os.path.isdir(live):
+        return []
+    others = [printable(os.fsencode(name)) for name in content_names(live) if name not in _OF_ONE_USAGE]
+    why = "data: %s holds %s, which is no file of S3: it would be in what is kept of that directory alone"
+    return [why % (live, ", ".join(sorted(others)))] if others else []
 
 
 def _owner(work: Work) -> tuple[_static_owners.Owner, str]:

@@ -151,7 +151,11 @@ def find_parts(record: dict[str, Any], given: str | None, here: Here, restore_id
     """
     name = str(record["component"])
     data, media = here.directories.get("data"), here.directories.get("media")
+    # Objects of a bucket never had a path, and nothing told how they would lie on a disk.
+    objects = not os.path.isabs(record["path"])
     path = given or here.directories.get(name)
+    if objects and name == "data" and data and media and not given:
+        return _split(record, media, here, restore_id)
     if path:
         deeper = name == "media" and not given and bool(here.modern)
         return Work(record, (Part(make_place(name, path, restore_id), deeper=deeper),))
@@ -162,8 +166,6 @@ def find_parts(record: dict[str, Any], given: str | None, here: Here, restore_id
         return Work(record, (Part(place, deeper=name == "media"),), (said,))
     if media and name == "data":
         return _split(record, media, here, restore_id)
-    # Objects of a bucket never had a path.
-    objects = not os.path.isabs(record["path"])
     if objects or (here.moved and not name.startswith("extra-")):
         option = "data" if name == _REPORTS else name.replace("-", "_")
         raise InputError(
@@ -184,8 +186,10 @@ def _within(name: str, data: str, usage: str, here: Here, restore_id: str) -> Pl
 
 def _split(record: dict[str, Any], media: str, here: Here, restore_id: str) -> Work:
     parts = [Part(make_place("data", media, restore_id), "media")]
-    reports = here.directories.get(_REPORTS)
-    if not reports and here.modern is not False and os.path.basename(os.path.normpath(media)) == "media":
+    reports, data = here.directories.get(_REPORTS), here.directories.get("data")
+    if not reports and data:
+        reports = os.path.join(data, "reports")
+    elif not reports and here.modern is not False and os.path.basename(os.path.normpath(media)) == "media":
         reports = os.path.join(os.path.dirname(os.path.normpath(media)), "reports")
     said = "data: this instance has a directory of its own for uploaded files, so media of it goes to %s" % media
     if reports:

@@ -97,7 +97,7 @@ def make_work(records: list[dict[str, Any]], paths: dict[str, str], here: Here, 
     :param paths: the option: component -> path. Objects go by C(s3), and by what they become.
     :raises InputError: a path for a component that is not restored, or two components in one place.
     """
-    names = [name for record in records for name in {_static_objects.asked_as(record), record["component"]}]
+    names = [name for record in records for name in (_static_objects.asked_as(record), record["component"])]
     for component in paths:
         if component not in names:
             raise InputError(

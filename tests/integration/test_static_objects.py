@@ -235,6 +235,23 @@ def test_names_of_now_go_to_the_media_of_an_older_instance(tmp_path: Path) -> No
     assert files(bucket.srv / "media") == {key[6:]: data for key, data in MODERN.items() if key.startswith("media/")}
 
 
+def test_media_that_an_instance_has_apart_from_its_data_go_there(bucket: Bucket) -> None:
+    (bucket.srv / "data/notes").write_text("mine")
+    (bucket.srv / "uploads").mkdir()
+    own(bucket.srv / "uploads")
+    assert "data holds notes, which is no file of S3" in "\n".join(bucket.step("check")["plan"])
+    # What lies below /data in the container need not lie in that directory on the host.
+    bucket.here = bucket.here._replace(directories={**bucket.here.directories, "media": str(bucket.srv / "uploads")})
+    assert "notes" not in bucket.swapped()
+    assert files(bucket.srv / "uploads") == {key[6:]: MODERN[key] for key in MODERN if key.startswith("media/")}
+    assert files(bucket.srv / "data/reports") == {"public/users.csv": MODERN["reports/public/users.csv"]}
+    assert (bucket.srv / "data/media/public/now.svg").read_text() == "now"
+    assert (bucket.srv / "data/notes").read_text() == "mine"
+    bucket.step("undo")
+    assert sorted(os.listdir(bucket.srv / "uploads")) == []
+    assert sorted(name for name in os.listdir(bucket.srv / "data") if "undone" not in name) == ["media", "notes"]
+
+
 def test_another_place_is_named_by_the_component(bucket: Bucket) -> None:
     other = bucket.srv / "other"
     other.mkdir()
