@@ -125,7 +125,8 @@ class PgContainer:
                 return
             except RuntimeError as error:
                 if time.monotonic() > end:
-                    raise RuntimeError("%s\n%s" % (error, self.engine.run("logs", self.name))) from error
+                    state = self.engine.run("ps", "--all", "--filter", "name=" + self.name)
+                    raise RuntimeError("%s\n%s\n%s" % (error, state, self.engine.run("logs", self.name))) from error
                 time.sleep(0.2)
 
     def left_behind(self) -> list[str]:

@@ -366,6 +366,8 @@ def test_a_container_stopped_in_the_middle(engine: Engine, tmp_path: Path) -> No
     assert re.search("exit status 137|server closed the connection", said), said
     assert not [path for path in (tmp_path / "set").rglob("*") if path.is_file()]
 
+    # Until the engine knows that it ended, a start does nothing.
+    engine.run("wait", server.id)
     with pytest.raises(ConnectError, match="container db-stopped is not running") as caught:
         _client.connect(server.settings())
     assert server.command_as_shown(caught.value.command).strip() == "db-stopped"
