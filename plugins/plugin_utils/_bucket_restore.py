@@ -41,7 +41,9 @@ def not_there(set_id: str) -> StateError:
     """Say what to do with a set's objects where the instance has its files on a disk."""
     return StateError(
         "The backup set %s holds files of S3, and this instance has its files on a disk" % set_id,
-        "authentik_static_restore puts them there, with components: [s3]; so does the playbook restore",
+        "authentik_static_restore puts them there, with components: [s3]; so does the playbook",
+        "ansible-playbook authentik_ops.recovery.restore -e authentik_backup_id=%s -e '%s'"
+        % (set_id, json.dumps({"authentik_components": [index_of.COMPONENT]})),
     )
 
 

@@ -198,7 +198,10 @@ class _Tree:
                         yield entry, content
                         content.drain()
             if wanted:
-                raise IntegrityError("%s does not hold %s any more" % (self._path, printable(min(wanted))))
+                raise IntegrityError(
+                    "%s does not hold %s any more" % (self._path, printable(min(wanted))),
+                    "Somebody changed it while it was read: see who writes to the store, and repeat the restore",
+                )
 
 
 class _Chunks:

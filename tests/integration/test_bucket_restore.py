@@ -377,3 +377,4 @@ def test_the_refusal_of_an_instance_with_files_on_a_disk_names_the_module_for_it
     said = not_there(ID)
     assert ID in said.cause
     assert "authentik_static_restore puts them there, with components: [s3]" in said.hint
+    assert 'restore -e authentik_backup_id=%s -e \'{"authentik_components": ["s3"]}\'' % ID in said.command
