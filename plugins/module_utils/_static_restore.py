@@ -66,8 +66,7 @@ def choose(manifest: dict[str, Any], components: list[str] | None) -> tuple[list
         for name, record in manifest["components"].items()
         if name in _static.DIRECTORIES or name.startswith("extra-")
     }
-    objects = _static_objects.record_of(manifest)
-    if objects is not None and components is not None:
+    if components is not None and (objects := _static_objects.record_of(manifest)) is not None:
         directories[_object_index.COMPONENT] = objects
     chosen, said = [], []
     for name in components if components is not None else sorted(directories):

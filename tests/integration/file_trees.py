@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.other_users import let_others_in
+
 ODD_NAMES = [
     b"plain.txt",
     "größe ✓.svg".encode(),
@@ -178,9 +180,6 @@ def in_child(work: Callable[[], object]) -> int:
 def open_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that an unprivileged user can reach and write to."""
     folder = tmp_path_factory.mktemp("open")
-    place = folder
-    while place != place.parent and os.stat(place).st_uid == os.geteuid() and place != Path("/tmp"):
-        os.chmod(place, 0o755)
-        place = place.parent
+    let_others_in(folder)
     os.chmod(folder, 0o777)
     return folder

@@ -20,6 +20,7 @@ import pytest
 from tests.integration.streaming.rig import BACKUP_SET, DUMP, INFO, Rig, content, part
 from tests.integration.streaming.sshd import Relay, host_variables, sshd
 from tests.support.announce import leave_out
+from tests.support.other_users import let_others_in
 
 SIZE = 5 * 1048576 + 12345
 
@@ -208,10 +209,7 @@ def test_another_unprivileged_user_cannot_use_the_spool_and_learns_why(rig: Rig)
     if not os.path.exists("/usr/bin/python3"):
         leave_out("the other user needs a Python it may run (apt install python3)")
     user = next(entry.pw_name for entry in pwd.getpwall() if entry.pw_name in ("nobody", "daemon"))
-    for folder in (rig.work, *rig.work.parents[:3]):
-        # pytest's own folders are private; the one for everybody's temporary files stays as it is.
-        if not folder.stat().st_mode & 0o005:
-            folder.chmod(0o755)
+    let_others_in(rig.work)
     (rig.work / "remote_tmp").chmod(0o777)
     task = {"become": True, "become_user": user, "become_method": "su", "become_flags": "-s /bin/sh"}
     async_dir = rig.work / "theirs"

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _folder
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store, open_store
+from tests.support.other_users import let_others_in
 from tests.support.store import BLOBS, NOW, fill, manifest_of, publish
 
 
@@ -307,9 +307,7 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir()
     locked.chmod(0o555)
-    for folder in tmp_path.parents:
-        if os.geteuid() == 0 and str(folder).startswith(tempfile.gettempdir() + "/"):
-            folder.chmod(folder.stat().st_mode | 0o055)
+    let_others_in(locked)
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
