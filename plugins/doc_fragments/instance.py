@@ -243,6 +243,7 @@ options:
   storage_backend:
     description:
       - Where authentik keeps uploaded files. Read from the configuration when not given.
+      - Of reports, which authentik may keep elsewhere, it counts where the configuration says nothing.
     type: str
     choices:
       - file

@@ -157,7 +157,7 @@ directories:
       path: /opt/authentik/data
       source: authentik's default
 storage_backend:
-  description: Where uploaded files are kept, V(file) or V(s3).
+  description: Where uploaded files are kept, V(file) or V(s3). Reports may be kept elsewhere.
   returned: always
   type: str
   sample: file

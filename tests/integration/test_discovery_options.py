@@ -117,6 +117,52 @@ def test_storage_in_s3_has_no_directory(root: Root) -> None:
     assert found.sources["storage.backend"] == "/etc/authentik/config.d/s3.yml"
 
 
+S3_MEDIA = "storage:\n  media:\n    backend: s3\n"
+PER_USAGE: dict[str, tuple[str, list[str], dict[str, str], tuple[str, ...]]] = {
+    # The only spelling before 2025.12, which says nothing of reports.
+    "media alone": (S3_MEDIA, ["/w/data/reports"], {"extra-reports": "/w/data/reports"}, ("media",)),
+    "reports excepted": (
+        "storage:\n  backend: s3\n  reports:\n    backend: file\n    file:\n      path: /r\n", ["/r/reports"],
+        {"extra-reports": "/r/reports"}, ("media",),
+    ),
+    "below the common path": (
+        S3_MEDIA + "  file:\n    path: /s\n", ["/s/reports"], {"extra-reports": "/s/reports"}, ("media",),
+    ),
+    "no report yet": (S3_MEDIA, ["/w/data"], {}, ("media",)),
+    "all of it": ("storage:\n  backend: s3\n", ["/w/data/reports"], {}, ("media", "reports")),
+    "reports alone": (
+        "storage:\n  reports:\n    backend: s3\n", ["/w/data/reports"], {"data": "/w/data"}, ("reports",),
+    ),
+    "media excepted": (
+        "storage:\n  backend: s3\n  media:\n    backend: file\n    file:\n      path: /m\n",
+        ["/m/media", "/w/data/reports"], {"media": "/m/media"}, ("reports",),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("config", "folders", "expected", "bucket"), PER_USAGE.values(), ids=PER_USAGE)
+def test_each_usage_is_saved_from_where_it_lies(
+    root: Root, config: str, folders: list[str], expected: dict[str, str], bucket: tuple[str, ...]
+) -> None:
+    root.unit("authentik-server.service", "ExecStart=/w/ak server\nWorkingDirectory=/w\n")
+    root.write("/etc/authentik/config.yml", "secret_key: x\n" + config)
+    root.folder(*folders)
+    found = root.discover("2026.2.0")
+    assert directories(found) == expected
+    assert found.object_storage is not None
+    assert found.object_storage.folders == bucket
+    assert any("extra-reports" in note for note in found.notes) is (config == S3_MEDIA and not expected)
+    before = root.discover("2025.10.4")
+    assert "extra-reports" not in directories(before)
+
+
+def test_reports_that_nobody_can_find_are_missing_by_name(root: Root) -> None:
+    root.write("/etc/authentik/config.yml", "secret_key: x\n" + S3_MEDIA)
+    assert missing(root.discover("2026.2.0", postgresql_host="db")) == ["working_directory"]
+    root.folder("/w/data/reports")
+    assert directories(root.discover("2026.2.0", working_directory="/w")) == {"extra-reports": "/w/data/reports"}
+
+
 MEDIA_OR_DATA: dict[str, tuple[str | None, str, list[str], dict[str, str], list[str]]] = {
     "before": ("2025.10.4", "", ["/w/media", "/w/data"], {"media": "/w/media"}, []),
     "from": ("2025.12.0", "", ["/w/media", "/w/data"], {"data": "/w/data"}, []),

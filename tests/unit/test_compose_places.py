@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.support.compose_fake import (
     DIRECTORY,
     IMAGE,
@@ -152,6 +154,62 @@ def test_s3_keeps_uploads_out_of_the_directories(host: Host) -> None:
     found = host.find("2025.12.4")
     assert found.storage_backend == "s3"
     assert directories(found) == here("certs", "custom-templates")
+
+
+S3_MEDIA = {"AUTHENTIK_STORAGE__MEDIA__BACKEND": "s3"}
+S3_BUT_REPORTS = {"AUTHENTIK_STORAGE__BACKEND": "s3", "AUTHENTIK_STORAGE__REPORTS__BACKEND": "file"}
+UPLOADS = VOLUMES + "/authentik_uploads/_data"
+
+
+@pytest.mark.parametrize("settings", [S3_MEDIA, S3_BUT_REPORTS], ids=["media alone", "reports excepted"])
+@pytest.mark.parametrize("mount", [bind("./data", "/data"), volume("uploads", "/data")], ids=["bind", "volume"])
+def test_reports_on_a_disk_are_saved_though_media_are_in_s3(
+    host: Host, settings: dict[str, str], mount: dict[str, Any]
+) -> None:
+    services = official("2026.2.0")
+    for name in ("server", "worker"):
+        services[name]["environment"].update(settings)
+        services[name]["volumes"] = [mount]
+    host.up(project(services))
+    base = UPLOADS if "volume" in mount else DIRECTORY + "/data"
+    host.folder(base)
+    found = host.find("2026.2.0")
+    assert (directories(found), missing(found)) == ({}, [])
+    assert any("extra-reports: %s/reports" % base in note for note in found.notes)
+    host.folder(base + "/reports")
+    found = host.find("2026.2.0")
+    assert directories(found) == {"extra-reports": base + "/reports"}
+    assert found.object_storage is not None
+    assert found.object_storage.folders == ("media",)
+    assert directories(host.find("2026.2.0", directories={"data": ""})) == {}
+
+
+def test_a_volume_with_reports_that_cannot_be_read_is_missing_by_name(host: Host) -> None:
+    services = official("2026.2.0")
+    for name in ("server", "worker"):
+        services[name]["environment"].update(S3_MEDIA)
+        services[name]["volumes"] = [volume("uploads", "/data")]
+    host.fake.volumes["authentik_uploads"] = {
+        "Name": "authentik_uploads",
+        "Driver": "local",
+        "Mountpoint": UPLOADS,
+        "Options": {"type": "nfs", "o": "addr=nas", "device": ":/ak"},
+    }
+    host.up(project(services))
+    found = host.find("2026.2.0")
+    assert missing(found) == ["extra_paths"]
+    assert any("extra-reports" in text and "nfs" in text for text in found.warnings)
+
+
+def test_reports_in_s3_leave_media_a_directory(host: Host) -> None:
+    services = official("2026.2.0")
+    for name in ("server", "worker"):
+        services[name]["environment"]["AUTHENTIK_STORAGE__REPORTS__BACKEND"] = "s3"
+    host.up(project(services))
+    found = host.find("2026.2.0")
+    assert directories(found) == here("certs", "custom-templates", "data")
+    assert found.object_storage is not None
+    assert found.object_storage.folders == ("reports",)
 
 
 def test_directories_that_compose_has_yet_to_make_are_known(host: Host) -> None:

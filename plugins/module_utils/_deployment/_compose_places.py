@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._compose_model import is_below
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._config import DEFAULT_SOURCE, Setting
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import Directory, Missing
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._places import DATA_TRAIN, Places
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._places import (
+    DATA_TRAIN,
+    Places,
+    backend_of,
+)
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._version import train_key
 
 TYPE_CHECKING = False
@@ -156,7 +160,7 @@ class Finder:
         places = self.places
         option = self._around.options.get("storage_backend")
         setting = configuration.first("storage.media.backend", "storage.backend")
-        places.storage_backend = option or (str(setting.value) if setting else "file")
+        places.storage_backend = backend_of(configuration, self._around.options, "media")
         places.sources["storage.backend"] = (
             "option storage_backend" if option else setting.source if setting else DEFAULT_SOURCE
         )
@@ -168,12 +172,18 @@ class Finder:
         denied = [name for name in ("media", "data") if self._given.get(name) == ""]
         for name in given:
             self._add_given(name, name)
-        if given or len(denied) == 2 or places.storage_backend != "file":
+        if given or len(denied) == 2:
             return
+        if places.storage_backend == "file":
+            self._add_file_storage(configuration)
+        elif "data" not in denied:
+            self._add_reports_alone(configuration)
+
+    def _add_file_storage(self, configuration: Configuration) -> None:
         modern = self._is_modern(configuration)
         if modern is None:
             what = "whether uploaded files are in media (before authentik 2025.12) or data"
-            places.missing.append(Missing(what, "authentik_version"))
+            self.places.missing.append(Missing(what, "authentik_version"))
         elif modern:
             self._add_data(configuration)
         else:
@@ -196,12 +206,13 @@ class Finder:
     def _add_data(self, configuration: Configuration) -> None:
         base = configuration.first("storage.file.path") or Setting("/data", DEFAULT_SOURCE)
         media = configuration.first("storage.media.file.path") or base
-        reports = configuration.first("storage.reports.file.path") or base
+        reports = self._reports(configuration)
         path = self._inside(base)
-        for usage, setting in (("media", media), ("reports", reports)):
-            if setting.value != base.value:
-                self._add_usage(usage, self._inside(setting, usage), setting.source)
-        if media.value != base.value and reports.value != base.value:
+        if media.value != base.value:
+            self._add_media(self._inside(media, "media"), media.source)
+        if reports and reports.value != base.value:
+            self._add_reports(reports)
+        if media.value != base.value and (reports is None or reports.value != base.value):
             return
         if self._mounted(path) is None:
             self._add_unmounted_data(path, media.value == base.value, base.source)
@@ -210,11 +221,40 @@ class Finder:
         if media.value == base.value:
             self._follow_link(path)
 
-    def _add_usage(self, usage: str, path: str, source: str) -> None:
-        if usage == "media" and self._mounted(path) is None:
+    def _add_media(self, path: str, source: str) -> None:
+        if self._mounted(path) is None:
             self._add_layer(path)
-        elif self._mounted(path) is not None:
-            self._add(usage if usage == "media" else "extra-" + usage, usage, path, source)
+        else:
+            self._add("media", "media", path, source)
+
+    def _reports(self, configuration: Configuration) -> Setting | None:
+        """Return what is above the folder of reports, None where they lie in a bucket."""
+        if backend_of(configuration, self._around.options, "reports") == "s3":
+            return None
+        found = configuration.first("storage.reports.file.path", "storage.file.path")
+        return found or Setting("/data", DEFAULT_SOURCE)
+
+    def _add_reports_alone(self, configuration: Configuration) -> None:
+        """Add the reports of an instance whose media are in no directory."""
+        key, reports = train_key(self._around.version), self._reports(configuration)
+        # Where the version is not known, there are reports where their folder is.
+        if reports and (key is None or key >= DATA_TRAIN):
+            self._add_reports(reports)
+
+    def _add_reports(self, setting: Setting) -> None:
+        path = self._inside(setting, "reports")
+        found = self._mounted(path)
+        host = found[0].host_path(path) if found else None
+        if found and host and not found[1].problem and self._is_yet_to_come(found[1], path, host):
+            self.places.notes.append("extra-reports: %s, which authentik makes for the first, does not exist" % host)
+        else:
+            self._add("extra-reports", "", path, setting.source)
+
+    def _is_yet_to_come(self, mount: Mount, path: str, host: str) -> bool:
+        """Tell whether a folder in a mount is not there; what is mounted itself, the engine makes."""
+        system = self._around.system
+        seen = not mount.volume or system.is_dir(mount.source or "")
+        return seen and mount.target != path and not system.exists(host)
 
     def _add_unmounted_data(self, path: str, with_media: bool, source: str) -> None:
         """Add what is mounted of a data directory that is not mounted itself."""

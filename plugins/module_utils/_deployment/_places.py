@@ -65,6 +65,20 @@ class Surroundings:
     state_directories: tuple[str, ...] = ()
 
 
+def backend_of(configuration: Configuration, options: dict[str, Any], usage: str) -> str:
+    """Where files of a usage are kept. As in authentik, each usage's own setting counts before the common one.
+
+    :param options: ``storage_backend`` says where media are, whatever the configuration does, and where the others are
+        of which it says nothing.
+    :param usage: ``media`` or ``reports``.
+    """
+    given = str(options.get("storage_backend") or "")
+    if given and usage == "media":
+        return given
+    setting = configuration.first("storage.%s.backend" % usage, "storage.backend")
+    return str(setting.value) if setting else given or "file"
+
+
 def find_places(server: Configuration, worker: Configuration, around: Surroundings) -> Places:
     """Find the instance's directories.
 
@@ -134,7 +148,7 @@ class _Finder:
         places = self._places
         option = self._around.options.get("storage_backend")
         setting = configuration.first("storage.media.backend", "storage.backend")
-        places.storage_backend = option or (str(setting.value) if setting else "file")
+        places.storage_backend = backend_of(configuration, self._around.options, "media")
         places.sources["storage.backend"] = (
             "option storage_backend" if option else setting.source if setting else DEFAULT_SOURCE
         )
@@ -145,8 +159,12 @@ class _Finder:
         denied = [name for name in ("media", "data") if self._given.get(name) == ""]
         for name in given:
             self.add(name, name, None)
-        if not given and len(denied) < 2 and places.storage_backend == "file":
+        if given or len(denied) == 2:
+            return
+        if places.storage_backend == "file":
             self._add_file_storage(configuration)
+        elif "data" not in denied:
+            self._add_reports_alone(configuration)
 
     def _add_file_storage(self, configuration: Configuration) -> None:
         modern = self._is_modern(configuration)
@@ -173,18 +191,28 @@ class _Finder:
     def _add_data(self, configuration: Configuration) -> None:
         base = configuration.first("storage.file.path") or Setting("./data", DEFAULT_SOURCE)
         media = configuration.first("storage.media.file.path") or base
-        reports = configuration.first("storage.reports.file.path") or base
-        if media.value != base.value:
+        reports = self._reports(configuration)
+        whole = media.value == base.value and not self._is_shared(base)
+        if whole:
+            self.add("data", "data", base)
+        else:
             # Below the path there is a folder per usage, then one per tenant.
             self._add_usage("media", media)
-            if reports.value == base.value:
-                self._add_usage("reports", reports)
-        elif self._is_shared(base):
-            self._add_usage("media", base)
+        if reports and not (whole and reports.value == base.value):
             self._add_usage("reports", reports)
-        else:
-            self.add("data", "data", base)
-        if reports.value != base.value:
+
+    def _reports(self, configuration: Configuration) -> Setting | None:
+        """Return what is above the folder of reports, None where they lie in a bucket."""
+        if backend_of(configuration, self._around.options, "reports") == "s3":
+            return None
+        found = configuration.first("storage.reports.file.path", "storage.file.path")
+        return found or Setting("./data", DEFAULT_SOURCE)
+
+    def _add_reports_alone(self, configuration: Configuration) -> None:
+        """Add the reports of an instance whose media are not on a disk."""
+        key, reports = train_key(self._around.version), self._reports(configuration)
+        # Where the version is not known, there are reports where their folder is.
+        if reports and (key is None or key >= DATA_TRAIN):
             self._add_usage("reports", reports)
 
     def _is_shared(self, base: Setting) -> bool:
@@ -200,8 +228,14 @@ class _Finder:
         path = self.absolute(os.path.join(str(base.value), usage))
         if usage == "media":
             self.add("media", "media", Setting(os.path.join(str(base.value), usage), base.source))
-        elif path and self._around.system.is_dir(path):
+        elif path is None:
+            self._miss("the reports directory (%s is relative)" % base.value, "working_directory")
+        elif self._around.system.is_dir(path):
             self._append("extra-" + usage, path, base.source)
+        else:
+            self._places.notes.append(
+                "extra-%s: %s, which authentik makes for the first, does not exist" % (usage, path)
+            )
 
 
 def find_config_files(

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._bucket import ObjectStorage
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._config import as_bool, as_text
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._places import DATA_TRAIN
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._places import DATA_TRAIN, backend_of
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._version import train_key
 
 TYPE_CHECKING = False
@@ -37,7 +37,7 @@ def find_object_storage(
     :param options: ``storage_backend`` says where uploaded files are, whatever the configuration does.
     :param version: of authentik, which decides how objects are named; None where it is not known.
     """
-    usages = [usage for usage in (MEDIA, REPORTS) if _is_object_storage(configuration, options, usage)]
+    usages = [usage for usage in (MEDIA, REPORTS) if backend_of(configuration, options, usage) == "s3"]
     if not _is_modern(configuration, version):
         # The bucket is the tenants' media, and there are no reports.
         return _settings(configuration, MEDIA, ()) if MEDIA in usages else None
@@ -46,14 +46,6 @@ def find_object_storage(
         problem = "storage.media.s3 and storage.reports.s3 differ, and only one bucket can be saved (%s, %s)"
         return replace(found[0], problem=problem % (found[0].bucket, found[1].bucket))
     return found[0] if found else None
-
-
-def _is_object_storage(configuration: Configuration, options: dict[str, Any], usage: str) -> bool:
-    given = options.get("storage_backend")
-    if given and usage == MEDIA:
-        return given == "s3"
-    backend = as_text(configuration.first("storage.%s.backend" % usage, "storage.backend"))
-    return backend == "s3" if backend is not None else given == "s3"
 
 
 def _is_modern(configuration: Configuration, version: str | None) -> bool:
