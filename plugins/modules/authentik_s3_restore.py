@@ -24,7 +24,7 @@ description:
     bucket, and stays there. So O(step=undo) can put it back.
   - Objects get the names that the instance has for them, C(media/public/...) since authentik 2025.12 and C(public/...)
     before. What the instance has no place for is left out, and a folder of the bucket that the set tells nothing of is
-    left alone; the plan says both.
+    left alone; the plan says both. A set with media or reports that the instance has on a disk is refused.
   - With O(component=media) or O(component=data) the files of a directory become objects, with the content types that
     their names tell. The controller then needs the program C(zstd), unless the set was made with gzip.
   - An object that authentik writes under a restored key after the restore is lost by O(step=undo), unless the bucket

@@ -15,6 +15,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _object_index as index_of
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import StateError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import printable
 
@@ -32,6 +33,7 @@ class Saved(t.NamedTuple):
     :ivar modern: whether the names are those since authentik 2025.12.
     :ivar read: yields entry and content of some of the entries.
     :ivar said: sentences for the plan.
+    :ivar component: of the set, that they come from.
     """
 
     objects: list[Entry]
@@ -39,6 +41,7 @@ class Saved(t.NamedTuple):
     modern: bool
     read: t.Callable[[list[Entry]], t.Iterator[tuple[Entry, index_of.Checked]]]
     said: tuple[str, ...] = ()
+    component: str = index_of.COMPONENT
 
 
 class Named(t.NamedTuple):
@@ -47,11 +50,13 @@ class Named(t.NamedTuple):
     :ivar objects: with the keys that they have there.
     :ivar folders: those of the bucket of which the set tells, as in C(Bucket); None where there are none.
     :ivar said: sentences for the plan.
+    :ivar elsewhere: names of the ones that it has on a disk, in the set.
     """
 
     objects: list[Entry]
     folders: tuple[str, ...] | None
     said: tuple[str, ...]
+    elsewhere: tuple[str, ...] = ()
 
 
 def of_packs(record: dict[str, t.Any], source: t.Any) -> Saved:
@@ -79,11 +84,15 @@ def name_here(saved: Saved, folders: tuple[str, ...]) -> Named:
 
     :param folders: of the bucket, as in C(Bucket).
     """
-    objects, without = [], []
+    objects, without, elsewhere = [], [], []
     for entry in saved.objects:
-        key = _key(entry["key"] if saved.modern else "%s/%s" % (MEDIA, entry["key"]), folders)
+        modern = entry["key"] if saved.modern else "%s/%s" % (MEDIA, entry["key"])
+        key = _key(modern, folders)
         if key is None:
             without.append(entry["key"])
+            # Without folders there are no reports at all.
+            if folders and modern.partition("/")[0] in (MEDIA, REPORTS):
+                elsewhere.append(entry["key"])
         else:
             objects.append(entry if key == entry["key"] else {"stored": entry["key"], **entry, "key": key})
     said = []
@@ -97,19 +106,37 @@ def name_here(saved: Saved, folders: tuple[str, ...]) -> Named:
         if one not in saved.usages:
             said.append("s3: %s/ in the bucket stays as it is, because the set tells nothing of it" % one)
     told = tuple(one for one in usages if one in saved.usages)
-    return Named(objects, (told if folders else ()) if told else None, tuple(said))
+    return Named(objects, (told if folders else ()) if told else None, tuple(said), tuple(elsewhere))
+
+
+def name_all_here(saved: Saved, folders: tuple[str, ...]) -> Named:
+    """The same, where none of them belongs on a disk: the bucket would get some, and the disk nothing.
+
+    :raises StateError: when the instance has media or reports on a disk, and the set has some.
+    """
+    named = name_here(saved, folders)
+    if named.elsewhere:
+        usage = MEDIA if folders == (REPORTS,) else REPORTS
+        raise StateError(
+            "This instance has %s on a disk and not in its bucket, and the set has %s of them: %s"
+            % (usage, count(len(named.elsewhere), "object"), _first_of(named.elsewhere)),
+            "Restore all into a directory, and copy %s from there into the bucket by hand: name it with "
+            "authentik_restore_paths, such as {%s: /data}. Or let authentik have media and reports in one place "
+            "(storage.backend), and repeat the restore. Or leave %s out of authentik_components"
+            % (folders[0], saved.component, saved.component),
+        )
+    return named
 
 
 def left_out(names: t.Sequence[str], why: str) -> str:
     """Say that something is not restored, with the first of the names."""
+    return "s3: left out, because %s %s: %s" % (why, count(len(names), "object"), _first_of(names))
+
+
+def _first_of(names: t.Sequence[str]) -> str:
     shown = [printable(name.encode("utf-8", "surrogateescape")) for name in sorted(names)[:_SHOWN]]
     more = len(names) - len(shown)
-    return "s3: left out, because %s %s: %s%s" % (
-        why,
-        count(len(names), "object"),
-        ", ".join(shown),
-        " and %d more" % more if more else "",
-    )
+    return ", ".join(shown) + (" and %d more" % more if more else "")
 
 
 def _key(modern: str, folders: tuple[str, ...]) -> str | None:

@@ -22,7 +22,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils import _obj
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, StateError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import BLOCK
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import check_id, count, format_bytes
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_objects import Saved, name_here
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_objects import Saved, name_all_here
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_plan import Listed
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_read import Bucket, about, list_objects
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_objects import copy, delete_many, listing
@@ -93,8 +93,11 @@ class BucketRestore:
         self.before = "authentik-before-" + restore_id
 
     def changes(self, saved: Saved) -> Changes:
-        """Compare the bucket with a set's objects, by the names that they have in it."""
-        named = name_here(saved, self._bucket.folders)
+        """Compare the bucket with a set's objects, by the names that they have in it.
+
+        :raises StateError: when the instance has some of them on a disk.
+        """
+        named = name_all_here(saved, self._bucket.folders)
         told = [] if named.folders is None else [self._bucket._replace(folders=named.folders)]
         live = {one.key: one for bucket in told for one in list_objects(bucket, versions=False)}
         unsure = [entry for entry in named.objects if self._may_equal(entry, live.get(entry["key"]))]

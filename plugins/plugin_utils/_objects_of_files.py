@@ -91,7 +91,7 @@ def of_files(manifest: dict[str, t.Any], source: t.Any, component: str) -> Saved
         said.append(left_out(no_place, "a bucket has no place for what is neither media nor reports,"))
     if no_name:
         said.append(left_out(no_name, "no object can be named so,"))
-    return Saved(objects, usages, modern, tree.read, tuple(said))
+    return Saved(objects, usages, modern, tree.read, tuple(said), component)
 
 
 def _can_be_key(name: str) -> bool:

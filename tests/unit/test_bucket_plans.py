@@ -29,7 +29,11 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._object_storage import STORAGE_S3_SPEC, tell
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_action import checked, merged
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_objects import Saved, name_here
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_objects import (
+    Saved,
+    name_all_here,
+    name_here,
+)
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_plan import (
     MAX_PACKS,
     Listed,
@@ -39,6 +43,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_pla
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client import S3_SPEC
 
 BOTH = ["media", "reports"]
+BOTH_USAGES = ("media", "reports")
 
 
 def storage_of(environment: dict[str, str], version: str | None = None, **options: Any) -> Any:
@@ -263,6 +268,38 @@ def test_names_of_objects_here(
         assert part in sentence
     # Nothing is lost without a word.
     assert bool(len(keys) - len(expected)) == any("left out" in one for one in found.said)
+
+
+REPORT = "reports/public/r.csv"
+
+
+@pytest.mark.parametrize(
+    ("keys", "modern", "folders", "component", "said"),
+    [
+        ([REPORT, *NEW], True, ("media",), "s3",
+         ["has reports on a disk and", "1 object of them: " + REPORT, "copy media from", "{s3: /data}"]),
+        (NEW, True, ("reports",), "s3",
+         ["has media on a disk and", "2 objects of them: media/public/a, ", "copy reports from"]),
+        (OLD, False, ("reports",), "media", ["has media on a disk and", "{media: /data}", "leave media out of"]),
+    ],
+)  # fmt: skip
+def test_objects_that_belong_on_a_disk_here_are_refused(
+    keys: list[str], modern: bool, folders: tuple[str, ...], component: str, said: list[str]
+) -> None:
+    """What the database names would be in neither place, and the restore a success."""
+    objects = [{"key": key} for key in keys]
+    saved = Saved(objects, BOTH_USAGES, modern, lambda _entries: iter(()), (), component)
+    with pytest.raises(StateError) as refused:
+        name_all_here(saved, folders)
+    for part in said:
+        assert part in "%s. %s" % (refused.value.cause, refused.value.hint)
+
+
+@pytest.mark.parametrize(("keys", "folders"), [(NEW, ("media",)), ([*NEW, REPORT], ()), ([*NEW, REPORT], BOTH_USAGES)])
+def test_objects_that_nobody_has_on_a_disk_here_are_not_refused(keys: list[str], folders: tuple[str, ...]) -> None:
+    """The set tells of reports, and has none; or the instance is older than reports."""
+    saved = Saved([{"key": key} for key in keys], BOTH_USAGES, True, lambda _entries: iter(()))
+    assert name_all_here(saved, folders) == name_here(saved, folders)
 
 
 @pytest.mark.parametrize("key", ["media/public/a.png", "media/" + "ü€" * 90 + "/%20 b.png", "t_x/" + "n" * 300])
