@@ -43,9 +43,10 @@ def check_lasting(path: str) -> None:
             there = os.path.dirname(there)
         raise InputError(
             "The store %s %s" % (path, reason),
-            "Mount a folder that stays into the execution environment and name it as the store: in AWX by the setting "
-            "'Paths to expose to isolated jobs', with ansible-navigator by --eev FOLDER:FOLDER. Where the set is "
-            "copied away before it is gone, set authentik_allow_ephemeral_store (allow_ephemeral of the module)",
+            "Name one that stays, with authentik_store (store of the module): a bucket, such as "
+            "authentik_store=s3://BUCKET/PREFIX, or a folder that is mounted into the execution environment, in AWX by "
+            "the setting 'Paths to expose to isolated jobs', with ansible-navigator by --eev FOLDER:FOLDER. Where the "
+            "set is copied away before it is gone, set authentik_allow_ephemeral_store (allow_ephemeral of the module)",
             "findmnt -T %s" % shlex.quote(there),
         )
 
