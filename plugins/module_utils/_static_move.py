@@ -79,6 +79,7 @@ def arrange(work: Work) -> list[str]:
             elif part == work.parts[0]:
                 os.mkdir(part.place.new, 0o700)
                 dress_like(whole, part.place.new)
+                _keep_mode(work, part)
         remove(whole)
     except OSError as exc:
         raise StateError(
@@ -86,6 +87,13 @@ def arrange(work: Work) -> list[str]:
             "All its directories have to be on one file system",
         ) from exc
     return [_left_out(work, rest)] if rest else []
+
+
+def _keep_mode(work: Work, part: Part) -> None:
+    """Let an empty directory be as open as the one that is there, where the set tells no mode of its own."""
+    mode = _static_objects.mode_here(part.place.live) if _static_objects.are_objects(work.record) else None
+    if mode is not None:
+        os.chmod(part.place.new, mode)
 
 
 def _deepen(part: Part, whole: str) -> None:

@@ -105,7 +105,7 @@ def read(work: Work, source: DirectorySource | SpoolSource) -> Work:
         return work
     owner, why = _owner(work)
     index = _object_index.read_index(work.record, source)
-    tree, digest = _plant(index, work.record[_PREFIX], owner, _mode(work))
+    tree, digest = _plant(index, work.record[_PREFIX], owner, _modes(work))
     record = dict(work.record, fingerprint=digest.fingerprint(), **{_TREE: tree})
     said = ["%s: files of S3 have no owner: they are given to %s, %s" % (work.component, owner, why)]
     return work._replace(record=record, said=(*work.said, *said, *_not_saved(work)))
@@ -135,13 +135,24 @@ def _owner(work: Work) -> tuple[_static_owners.Owner, str]:
     return found
 
 
-def _mode(work: Work) -> int:
-    """Of the tree's root: what is there may keep others out."""
-    live = work.parts[0].place.live
-    return stat.S_IMODE(os.stat(live).st_mode) if not work.moves and os.path.isdir(live) else _FOLDER_MODE
+def _modes(work: Work) -> dict[bytes, int]:
+    """Of folders that become directories of the instance, by path: what is there may keep others out."""
+    live = {part.inside or ".": part.place.live for part in work.parts}
+    if work.component == "data" and not work.moves:
+        live.update((usage, os.path.join(live["."], usage)) for usage in _OF_ONE_USAGE)
+    found = {os.fsencode(path): mode_here(directory) for path, directory in live.items()}
+    return {path: mode for path, mode in found.items() if mode is not None}
 
 
-def _plant(index: dict[str, Any], prefix: str, owner: _static_owners.Owner, mode: int) -> tuple[Tree, TreeDigest]:
+def mode_here(live: str) -> int | None:
+    """The mode of a directory that is there, None where none is."""
+    # A link of a container leads to something else on the host.
+    return stat.S_IMODE(os.stat(live).st_mode) if os.path.isdir(live) and not os.path.islink(live) else None
+
+
+def _plant(
+    index: dict[str, Any], prefix: str, owner: _static_owners.Owner, modes: dict[bytes, int]
+) -> tuple[Tree, TreeDigest]:
     files: dict[str, Entry] = {}
     times: dict[bytes, int] = {b".": 0}
     digest = TreeDigest()
@@ -159,7 +170,7 @@ def _plant(index: dict[str, Any], prefix: str, owner: _static_owners.Owner, mode
                 "Restore the set into a bucket, or leave s3 out of the components",
             )
     folders = [
-        Entry(path, "d", mode if path == b"." else _FOLDER_MODE, *owner, time, 0, b"", ())
+        Entry(path, "d", modes.get(path, _FOLDER_MODE), *owner, time, 0, b"", ())
         for path, time in sorted(times.items())
     ]
     for made in folders:

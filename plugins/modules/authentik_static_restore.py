@@ -33,9 +33,10 @@ description:
     moved by rename.
   - What the set holds of a bucket (V(s3), see M(authentik_ops.recovery.authentik_s3_objects)) is restored as the
     directory of uploaded files, V(data) or V(media), when O(components) names it. Every object becomes a file, with
-    mode 0644 and the time at which it was written, in folders of mode 0755. The directory itself keeps the mode of the
-    one that is there, and everything belongs to that one's owner; where it is not there yet, make it first. Where only
-    media, or only reports, of authentik 2025.12 and later lay in the bucket, only their folder of V(data) is replaced.
+    mode 0644 and the time at which it was written, in folders of mode 0755. The directory itself, and the folders
+    C(media) and C(reports) of V(data) or wherever the instance has them, keep the mode of those that are there, and
+    everything belongs to that directory's owner; where it is not there yet, make it first. Where only media, or only
+    reports, of authentik 2025.12 and later lay in the bucket, only their folder of V(data) is replaced.
     Content type and other metadata have no place on a disk. A bucket that has both an object and others below its name
     as a folder is refused.
   - Owners are restored by root. Any other user can only restore what belongs to itself, and gets an error otherwise.

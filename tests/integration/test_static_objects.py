@@ -252,6 +252,35 @@ def test_media_that_an_instance_has_apart_from_its_data_go_there(bucket: Bucket)
     assert sorted(name for name in os.listdir(bucket.srv / "data") if "undone" not in name) == ["media", "notes"]
 
 
+@pytest.mark.parametrize(
+    ("content", "folders", "known", "closed"),
+    [
+        ("media/", ["media"], {"data": "data"}, {"data/media": 0o700}),
+        ("reports/", ["reports"], {"data": "data"}, {"data/reports": 0o700}),
+        ("", [], {"data": "data"}, {"data/media": 0o700}),
+        ("", [], {"media": "media"}, {"media": 0o700}),
+        ("/", ["media", "reports"], {"data": "data"}, {"data": 0o750, "data/reports": 0o700}),
+        ("/", ["media", "reports"], {"media": "up/media", "extra-reports": "r"}, {"up/media": 0o750, "r": 0o700}),
+        ("/", ["media", "reports"], {"data": "data", "media": "up"}, {"up": 0o750, "data/reports": 0o700}),
+        ("reports/", ["media", "reports"], {"data": "data", "media": "up"}, {"up": 0o710, "data/reports": 0o700}),
+    ],
+    ids=["media alone", "reports alone", "older", "older to older", "data", "apart", "apart from data", "no media"],
+)
+def test_what_is_closed_to_others_stays_closed(
+    tmp_path: Path, content: str, folders: list[str], known: dict[str, str], closed: dict[str, int]
+) -> None:
+    bucket = Bucket(tmp_path, {k: d for k, d in MODERN.items() if content in k} if content else OLD, folders)
+    for name in (*known.values(), *closed):
+        (bucket.srv / name).mkdir(parents=True, exist_ok=True)
+        own(bucket.srv / name)
+    for name, mode in closed.items():
+        (bucket.srv / name).chmod(mode)
+    bucket.here = Here({key: str(bucket.srv / name) for key, name in known.items()}, modern="media" not in closed)
+    bucket.swapped()
+    for name, mode in closed.items():
+        assert oct((bucket.srv / name).stat().st_mode & 0o7777) == oct(mode), name
+
+
 def test_another_place_is_named_by_the_component(bucket: Bucket) -> None:
     other = bucket.srv / "other"
     other.mkdir()
