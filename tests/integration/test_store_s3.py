@@ -11,7 +11,9 @@ import hashlib
 import json
 import os
 import socket
+import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     IntegrityError,
     StateError,
 )
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _backend_s3
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _backend_s3, _s3_lock, _s3_small
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._copy import copy_set, is_there
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._lock import LOCK_NAME
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store, open_store
@@ -231,6 +233,39 @@ def test_one_removes_at_a_time_and_a_dead_owner_gives_way(store: Store, bucket: 
     assert bucket.found() == []
 
 
+@pytest.mark.parametrize("honoured", [True, False])
+def test_of_two_who_lock_at_the_same_moment_one_goes_on(
+    store: Store, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, honoured: bool
+) -> None:
+    if not honoured:
+        monkeypatch.setattr(_s3_lock, "conditions", lambda *_: _s3_small.Conditions(False, False))
+    both_looked, looked = threading.Barrier(2), threading.local()
+    real = _s3_small.get_small
+
+    def look(*arguments: Any) -> Any:
+        found = real(*arguments)
+        if not hasattr(looked, "once"):
+            looked.once = True
+            both_looked.wait(60)
+        return found
+
+    monkeypatch.setattr(_s3_lock, "get_small", look)
+
+    def take(what: str) -> str:
+        try:
+            store.removal().lock(what).__enter__()
+        except StateError as exc:
+            return str(exc)
+        return what
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = set(pool.map(take, ["backup one", "backup two"]))
+    (owner,) = outcomes & {"backup one", "backup two"}
+    (refused,) = outcomes - {owner}
+    assert "locked by %s" % owner in refused
+    assert json.loads(bucket.get("backups/sso/" + LOCK_NAME))["what"] == owner
+
+
 def test_an_owner_that_was_taken_for_dead_removes_nothing_more(store: Store, bucket: Bucket) -> None:
     lock = store.removal().lock("a prune")
     with lock:
@@ -308,6 +343,24 @@ def test_what_is_damaged_is_not_copied(store: Store, bucket: Bucket, tmp_path: P
     with pytest.raises(IntegrityError, match=MEDIA):
         copy_set(store, made.set_id, disk, NOW, os.getpid())
     assert os.listdir(disk.path) == []
+
+
+def test_all_that_is_written_asks_for_its_storage_class_and_encryption(s3_server: S3Server, s3_bucket: str) -> None:
+    given = {"storage_class": "STANDARD_IA", "server_side_encryption": "aws:kms", "kms_key_id": "key-1"}
+    store = open_store("s3://%s/backups" % s3_bucket, "sso", {**s3_server.options(), **given})
+    events = store.backend.look().sets.client.raw.meta.events  # type: ignore[attr-defined]
+    sent: dict[str, tuple[str | None, ...]] = {}
+
+    def note(params: dict[str, Any], **_more: Any) -> None:
+        # Taken off again: this server has neither other classes nor keys.
+        names = ("storage-class", "server-side-encryption", "server-side-encryption-aws-kms-key-id")
+        sent[params["url_path"]] = tuple(params["headers"].pop("x-amz-" + name, None) for name in names)
+
+    for operation in ("PutObject", "CreateMultipartUpload", "CopyObject"):
+        events.register("before-call.s3." + operation, note)
+    made = publish(store, {**BLOBS, MEDIA: bytes(12 * 2**20)})
+    assert {"/backups/sso/%s/%s" % (made.set_id, name) for name in (*BLOBS, "manifest.json")} <= set(sent)
+    assert set(sent.values()) == {("STANDARD_IA", "aws:kms", "key-1")}
 
 
 def test_a_bucket_that_is_not_there_is_said_before_anything_is_made(s3_server: S3Server) -> None:
