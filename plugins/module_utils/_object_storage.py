@@ -73,4 +73,9 @@ def tell(instance: Instance) -> dict[str, Any]:
         secret = instance.secret_key.encode("utf-8", "surrogateescape")
         key = hmac.new(secret, _PURPOSE, hashlib.sha256).hexdigest()
     # By the key the next backup reads this one's index, where only recipients can read the rest of the set.
-    return {"connection": storage.connection(), "folders": list(storage.folders), "index_key": key}
+    return {
+        "connection": storage.connection(),
+        "folders": list(storage.folders),
+        "default_schema": storage.default_schema,
+        "index_key": key,
+    }

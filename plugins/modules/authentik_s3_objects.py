@@ -25,8 +25,9 @@ description:
     replaced is not taken over; what lives of it is read again.
   - Where the bucket keeps versions, those of the moment at which it is listed are read, whatever is written meanwhile.
     Elsewhere what is written while the bucket is read may be in the set or not, each object whole.
-  - Only what is the instance's is saved. That is C(media/) and C(reports/) from authentik 2025.12 on, and before that
-    the folders of tenants, C(public/) and C(t_*/).
+  - Only what is the instance's is saved. That is the folders of its tenants, C(t_*/) and the one that is called like
+    the default schema, mostly C(public/). From authentik 2025.12 on they lie in C(media/) and C(reports/). What
+    else lies there is not saved, and named in a warning.
   - The objects go from the bucket to the store through the controller, several at a time. Access control lists and
     tags are not saved.
 attributes:

@@ -97,7 +97,7 @@ class BucketAction(ActionBase):
         except RecoveryError as exc:
             exc.cause, exc.hint = (text.replace("option s3", "option storage_s3") for text in (exc.cause, exc.hint))
             raise
-        bucket = Bucket(client, Location.parse(SCHEME + name), tuple(found["folders"]))
+        bucket = Bucket(client, Location.parse(SCHEME + name), tuple(found["folders"]), found["default_schema"])
         return Storage(bucket, found["index_key"])
 
     @contextlib.contextmanager

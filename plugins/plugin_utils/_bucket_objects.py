@@ -6,8 +6,9 @@
 
 """The objects of a set as a restore takes them, whatever form the set has them in, and their names in a bucket.
 
-Before authentik 2025.12 a bucket holds the folders of tenants, C(public/) and C(t_*/). Since then these lie in
-C(media/), with reports beside them in C(reports/).
+Before authentik 2025.12 a bucket holds the folders of tenants, C(t_*/) and that of the default one, which is called
+like its schema, C(public/) where C(postgresql.default_schema) says nothing else. Since then these lie in C(media/) and
+C(reports/). What else lies there may be another instance's.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Saved(t.NamedTuple):
     :ivar read: yields entry and content of some of the entries.
     :ivar said: sentences for the plan.
     :ivar component: of the set, that they come from.
+    :ivar default_schema: of the instance that was saved; empty where that is not known.
     """
 
     objects: list[Entry]
@@ -42,6 +44,7 @@ class Saved(t.NamedTuple):
     read: t.Callable[[list[Entry]], t.Iterator[tuple[Entry, index_of.Checked]]]
     said: tuple[str, ...] = ()
     component: str = index_of.COMPONENT
+    default_schema: str = ""
 
 
 class Named(t.NamedTuple):
@@ -71,27 +74,32 @@ def of_packs(record: dict[str, t.Any], source: t.Any) -> Saved:
         folders or (MEDIA,),
         bool(folders),
         lambda entries: index_of.read_objects({"objects": entries}, source),
+        default_schema=str(index.get("default_schema") or ""),
     )
 
 
-def is_tenant(folder: str) -> bool:
-    """Tell whether a folder is that of a tenant."""
-    return folder == "public" or folder.startswith("t_")
+def is_tenant(folder: str, default_schema: str) -> bool:
+    """Tell whether a folder is that of a tenant of an instance with this default schema."""
+    return folder == default_schema or folder.startswith("t_")
 
 
-def name_here(saved: Saved, folders: tuple[str, ...]) -> Named:
+def name_here(saved: Saved, folders: tuple[str, ...], default_schema: str) -> Named:
     """Give objects the names that they have in an instance's bucket. Pure.
 
-    :param folders: of the bucket, as in C(Bucket).
+    :param folders: of the bucket, as in C(Bucket); so is C(default_schema).
+    :raises StateError: when the set is of an instance with another default schema.
     """
+    if saved.default_schema not in ("", default_schema):
+        _refuse_schema(saved, default_schema)
     objects, without, elsewhere = [], [], []
     for entry in saved.objects:
-        modern = entry["key"] if saved.modern else "%s/%s" % (MEDIA, entry["key"])
-        key = _key(modern, folders)
+        modern = _modern(saved, entry)
+        key = _key(modern, folders, default_schema)
         if key is None:
             without.append(entry["key"])
             # Without folders there are no reports at all.
-            if folders and modern.partition("/")[0] in (MEDIA, REPORTS):
+            usage = modern.partition("/")[0]
+            if folders and usage in (MEDIA, REPORTS) and usage not in folders:
                 elsewhere.append(entry["key"])
         else:
             objects.append(entry if key == entry["key"] else {"stored": entry["key"], **entry, "key": key})
@@ -109,12 +117,12 @@ def name_here(saved: Saved, folders: tuple[str, ...]) -> Named:
     return Named(objects, (told if folders else ()) if told else None, tuple(said), tuple(elsewhere))
 
 
-def name_all_here(saved: Saved, folders: tuple[str, ...]) -> Named:
+def name_all_here(saved: Saved, folders: tuple[str, ...], default_schema: str) -> Named:
     """The same, where none of them belongs on a disk: the bucket would get some, and the disk nothing.
 
     :raises StateError: when the instance has media or reports on a disk, and the set has some.
     """
-    named = name_here(saved, folders)
+    named = name_here(saved, folders, default_schema)
     if named.elsewhere:
         usage = MEDIA if folders == (REPORTS,) else REPORTS
         raise StateError(
@@ -139,10 +147,30 @@ def _first_of(names: t.Sequence[str]) -> str:
     return ", ".join(shown) + (" and %d more" % more if more else "")
 
 
-def _key(modern: str, folders: tuple[str, ...]) -> str | None:
+def _refuse_schema(saved: Saved, here: str) -> None:
+    own = [entry for entry in saved.objects if _modern(saved, entry).split("/")[1:2] == [saved.default_schema]]
+    if not own:
+        return
+    raise StateError(
+        "The set holds %s of an instance with the default schema %s, and this one has %s: it would not find them, nor "
+        "the tables of the set's database" % (count(len(own), "file"), saved.default_schema, here),
+        "Set AUTHENTIK_POSTGRESQL__DEFAULT_SCHEMA=%s for authentik on the host, or say that the restored configuration "
+        "does so, as below; else leave s3 out of authentik_components" % saved.default_schema,
+        "ansible-playbook authentik_ops.recovery.restore -e authentik_postgresql_default_schema=%s"
+        % saved.default_schema,
+    )
+
+
+def _modern(saved: Saved, entry: Entry) -> str:
+    return str(entry["key"]) if saved.modern else "%s/%s" % (MEDIA, entry["key"])
+
+
+def _key(modern: str, folders: tuple[str, ...], default_schema: str) -> str | None:
     """Return the name in a bucket of what is named so since 2025.12; None where there is no place for it."""
     usage, _slash, rest = modern.partition("/")
+    tenant, slash, _name = rest.partition("/")
+    if not slash or not is_tenant(tenant, default_schema):
+        return None
     if folders:
         return modern if usage in folders else None
-    tenant, slash, _name = rest.partition("/")
-    return rest if usage == MEDIA and slash and is_tenant(tenant) else None
+    return rest if usage == MEDIA else None

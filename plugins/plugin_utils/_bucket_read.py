@@ -23,7 +23,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_obj
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_plan import Listed
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client import Client, Location
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_errors import MissingObjectError, code_of
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_objects import folders, listing
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_objects import listing, names
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_reader import ObjectReader, open_object
 
 # What is read whole by a thread; what is larger is streamed by one reader at a time.
@@ -37,18 +37,38 @@ class Bucket(t.NamedTuple):
     """What of a bucket is the instance's, with the connection to it.
 
     :ivar place: the whole bucket.
-    :ivar folders: empty for the folders of tenants, as authentik before 2025.12 has them.
+    :ivar folders: those that have folders of tenants; empty where the bucket has, as authentik before 2025.12 does.
+    :ivar default_schema: what the folder of the default tenant is called.
     """
 
     client: Client
     place: Location
     folders: tuple[str, ...]
+    default_schema: str = "public"
 
     def roots(self) -> list[str]:
         """Return the folders in which the instance's objects lie."""
-        if self.folders:
-            return list(self.folders)
-        return [name for name in folders(self.client, self.place) if is_tenant(name)]
+        return self._split()[0]
+
+    def unknown(self) -> list[str]:
+        """Return what lies beside them where only folders of tenants should, and where none of the default one does.
+
+        Before authentik 2025.12, a bucket may hold whatever else.
+        """
+        own, others = self._split()
+        return others if self.folders or self.default_schema not in own else []
+
+    def _split(self) -> tuple[list[str], list[str]]:
+        own, others = list[str](), list[str]()
+        for usage in self.folders or ("",):
+            for name in names(self.client, self.place, usage):
+                tenant, slash, _nothing = name.partition("/")
+                path = "%s/%s" % (usage, tenant) if usage else tenant
+                if slash and is_tenant(tenant, self.default_schema):
+                    own.append(path)
+                else:
+                    others.append(path + slash)
+        return own, others
 
 
 def keeps_versions(bucket: Bucket) -> bool:

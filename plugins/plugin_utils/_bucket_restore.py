@@ -95,9 +95,9 @@ class BucketRestore:
     def changes(self, saved: Saved) -> Changes:
         """Compare the bucket with a set's objects, by the names that they have in it.
 
-        :raises StateError: when the instance has some of them on a disk.
+        :raises StateError: when the instance has some of them on a disk, or another default schema.
         """
-        named = name_all_here(saved, self._bucket.folders)
+        named = name_all_here(saved, self._bucket.folders, self._bucket.default_schema)
         told = [] if named.folders is None else [self._bucket._replace(folders=named.folders)]
         live = {one.key: one for bucket in told for one in list_objects(bucket, versions=False)}
         unsure = [entry for entry in named.objects if self._may_equal(entry, live.get(entry["key"]))]

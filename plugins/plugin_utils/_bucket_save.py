@@ -18,6 +18,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils import _obj
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, RecoveryError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._manifest import artifacts_of, plain_path
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import count, format_bytes
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._tree_digest import printable
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _age
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_plan import Listed, compare, packs_to_keep
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_read import (
@@ -33,6 +34,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets impor
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._stored import read_back
 
 _KNOWN = "known"
+_SHOWN = 3
 
 
 class Earlier(t.NamedTuple):
@@ -162,6 +164,7 @@ class Saving:
                 "bucket": self._bucket.place.bucket,
                 "endpoint": self._bucket.client.endpoint,
                 "folders": list(self._bucket.folders),
+                "default_schema": self._bucket.default_schema,
                 "versioned": versions,
                 "objects": objects,
             }
@@ -169,6 +172,7 @@ class Saving:
         artifacts.insert(0, self._store(index_of.INDEX, lambda out: out.write(index)))
         if not objects:
             self.warnings.append("s3: %s holds no files of the instance" % self._bucket.place)
+        self.warnings += _not_saved(self._bucket)
         record = self._record(objects, versions, index, artifacts)
         self._partial.save_record(record, artifacts)
         known = {entry["key"] for entry in earlier.objects}
@@ -193,6 +197,7 @@ class Saving:
             "bucket": self._bucket.place.bucket,
             "endpoint": self._bucket.client.endpoint,
             "folders": list(self._bucket.folders),
+            "default_schema": self._bucket.default_schema,
             "versioned": versions,
             "fingerprint": index_of.fingerprint(objects),
             "artifacts": [{"path": artifact["path"]} for artifact in artifacts],
@@ -248,6 +253,23 @@ class Saving:
                 dict(earlier.packs[path], linked_from=earlier.backup_set.set_id, seconds=0, bytes_per_second=0)
             )
         return linked
+
+
+def _not_saved(bucket: Bucket) -> list[str]:
+    others = bucket.unknown()
+    if not others:
+        return []
+    return [
+        "s3: %s of %s not saved, because this instance has only %s/ (postgresql.default_schema) and t_*/ there: %s%s. "
+        "If they are its own, give authentik_postgresql_default_schema"
+        % (
+            "1 name is" if len(others) == 1 else "%d names are" % len(others),
+            bucket.place,
+            bucket.default_schema,
+            ", ".join(printable(name.encode("utf-8", "surrogateescape")) for name in others[:_SHOWN]),
+            " and %d more" % (len(others) - _SHOWN) if len(others) > _SHOWN else "",
+        )
+    ]
 
 
 def would_save(bucket: Bucket) -> str:

@@ -33,10 +33,12 @@ Content = dict[str, tuple[bytes, dict[str, Any]]]
 class Files:
     """The files of an instance in a bucket of their own."""
 
-    def __init__(self, server: S3Server, name: str, folders: tuple[str, ...] = FOLDERS) -> None:
+    def __init__(
+        self, server: S3Server, name: str, folders: tuple[str, ...] = FOLDERS, default_schema: str = "public"
+    ) -> None:
         self.raw = server.judge
         self.name = name
-        self.bucket = Bucket(make_client(server.options()), Location(name), folders)
+        self.bucket = Bucket(make_client(server.options()), Location(name), folders, default_schema)
         self.asked: list[str] = []
         events = self.bucket.client.raw.meta.events
         events.register("before-call.s3.GetObject", lambda params, **_more: self.asked.append(params["url_path"]))

@@ -106,6 +106,24 @@ def test_the_option_says_it_where_the_configuration_does_not() -> None:
     assert storage_of({"BACKEND": "s3"}, "2024.2.0", storage_backend="file") is None
 
 
+@pytest.mark.parametrize(
+    ("configured", "given", "expected"),
+    [(None, None, "public"), ("sso", None, "sso"), ("env://KEY", None, "SENTINEL-2"), ("sso", "option", "option")],
+)
+@pytest.mark.parametrize("version", ["2024.12.0", "2025.12.0"])
+def test_the_default_tenant_s_folder_is_called_like_its_schema(
+    configured: str | None, given: str | None, expected: str, version: str
+) -> None:
+    variables = {"AUTHENTIK_STORAGE__MEDIA__BACKEND": "s3", "KEY": "SENTINEL-2"}
+    if configured:
+        variables["AUTHENTIK_POSTGRESQL__DEFAULT_SCHEMA"] = configured
+    configuration = load_configuration(
+        [], {name: Variable(one, "env") for name, one in variables.items()}, lambda _path: None
+    )
+    found = find_object_storage(configuration, {"postgresql_default_schema": given}, version)
+    assert tell(Instance(object_storage=found))["default_schema"] == expected
+
+
 def test_two_buckets_are_not_half_saved() -> None:
     places = {"BACKEND": "s3", "S3__BUCKET_NAME": "b", "REPORTS__S3__BUCKET_NAME": "c"}
     found = storage_of(places, "2025.12.0")
@@ -244,8 +262,7 @@ NOT_OLD = ["media/public", "media/robots.txt", "media/shared/x", "reports/public
         (NEW, ("media",), True, ("media", "reports"), NEW_NEW, ("media",), ["reports/ in the bucket stays"]),
         # Of a directory there may be what no bucket of the time before had.
         (["robots.txt", "public/a"], ("media",), False, (), {"public/a": "public/a"}, (), ["for 1 object: robots.txt"]),
-        (["robots.txt"], ("media",), False, ("media",), {"robots.txt": "media/robots.txt"}, ("media",),
-         ["is media/public"]),
+        (["robots.txt"], ("media",), False, ("media",), {}, ("media",), ["is media/", "for 1 object: robots.txt"]),
         ([], (), True, ("media",), {}, None, ["media/ in the bucket stays"]),
     ],
 )  # fmt: skip
@@ -259,7 +276,7 @@ def test_names_of_objects_here(
     said: list[str],
 ) -> None:
     objects = [{"key": key, "sha256": "of " + key} for key in keys]
-    found = name_here(Saved(objects, usages, modern, lambda _entries: iter(())), folders)
+    found = name_here(Saved(objects, usages, modern, lambda _entries: iter(())), folders, "public")
     assert {one.get("stored", one["key"]): one["key"] for one in found.objects} == expected
     assert all(one["sha256"] == "of " + (one.get("stored") or one["key"]) for one in found.objects)
     assert found.folders == compared
@@ -290,7 +307,7 @@ def test_objects_that_belong_on_a_disk_here_are_refused(
     objects = [{"key": key} for key in keys]
     saved = Saved(objects, BOTH_USAGES, modern, lambda _entries: iter(()), (), component)
     with pytest.raises(StateError) as refused:
-        name_all_here(saved, folders)
+        name_all_here(saved, folders, "public")
     for part in said:
         assert part in "%s. %s" % (refused.value.cause, refused.value.hint)
 
@@ -299,7 +316,24 @@ def test_objects_that_belong_on_a_disk_here_are_refused(
 def test_objects_that_nobody_has_on_a_disk_here_are_not_refused(keys: list[str], folders: tuple[str, ...]) -> None:
     """The set tells of reports, and has none; or the instance is older than reports."""
     saved = Saved([{"key": key} for key in keys], BOTH_USAGES, True, lambda _entries: iter(()))
-    assert name_all_here(saved, folders) == name_here(saved, folders)
+    assert name_all_here(saved, folders, "public") == name_here(saved, folders, "public")
+
+
+@pytest.mark.parametrize("modern", [False, True])
+def test_files_of_another_default_schema_are_neither_lost_nor_put_among_others_files(modern: bool) -> None:
+    keys = ["t_x/a", "sso/a"]
+    objects = [{"key": "media/" + key if modern else key} for key in keys]
+    saved = Saved(objects, ("media",), modern, lambda _entries: iter(()), default_schema="sso")
+    assert [one["key"] for one in name_here(saved, ("media",), "sso").objects] == ["media/t_x/a", "media/sso/a"]
+    assert [one["key"] for one in name_here(saved, (), "sso").objects] == keys
+    with pytest.raises(StateError, match="1 file of an instance with the default schema sso, and this one has public"):
+        name_here(saved, ("media",), "public")
+    # A set that does not tell, such as that of a directory.
+    found = name_here(saved._replace(default_schema=""), (), "public")
+    assert [one["key"] for one in found.objects] == ["t_x/a"]
+    assert "left out, because this instance has no place in its bucket for 1 object" in found.said[-1]
+    # None of the default tenant's, so nothing is lost.
+    assert name_here(saved._replace(objects=objects[:1]), ("media",), "public").objects
 
 
 @pytest.mark.parametrize("key", ["media/public/a.png", "media/" + "ü€" * 90 + "/%20 b.png", "t_x/" + "n" * 300])

@@ -21,6 +21,7 @@ class ObjectStorage:
 
     :param folders: what of the bucket is the instance's: ``media`` and ``reports`` from 2025.12 on. Before that, for
         which this is empty, it is the folders of its tenants.
+    :param default_schema: the folder of the default tenant, in each of those, is called like its schema.
     :param endpoint: the address as the host reaches it; empty for AWS.
     :param profile: of the AWS files of whoever runs authentik.
     :param problem: why it cannot be saved as it is; empty where it can.
@@ -28,6 +29,7 @@ class ObjectStorage:
 
     bucket: str
     folders: tuple[str, ...] = ()
+    default_schema: str = "public"
     endpoint: str = ""
     region: str = ""
     addressing_style: str = ""

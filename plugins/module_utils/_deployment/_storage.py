@@ -34,14 +34,15 @@ def find_object_storage(
 ) -> ObjectStorage | None:
     """Return the bucket of the instance's files, None where none of them lie in one.
 
-    :param options: ``storage_backend`` says where uploaded files are, whatever the configuration does.
+    :param options: ``storage_backend`` says where uploaded files are, and ``postgresql_default_schema`` what the folder
+        of the default tenant is called, whatever the configuration does.
     :param version: of authentik, which decides how objects are named; None where it is not known.
     """
     usages = [usage for usage in (MEDIA, REPORTS) if backend_of(configuration, options, usage) == "s3"]
     if not _is_modern(configuration, version):
         # The bucket is the tenants' media, and there are no reports.
-        return _settings(configuration, MEDIA, ()) if MEDIA in usages else None
-    found = [_settings(configuration, usage, tuple(usages)) for usage in usages]
+        return _settings(configuration, options, MEDIA, ()) if MEDIA in usages else None
+    found = [_settings(configuration, options, usage, tuple(usages)) for usage in usages]
     if len(found) == 2 and found[0] != found[1]:
         problem = "storage.media.s3 and storage.reports.s3 differ, and only one bucket can be saved (%s, %s)"
         return replace(found[0], problem=problem % (found[0].bucket, found[1].bucket))
@@ -56,7 +57,9 @@ def _is_modern(configuration: Configuration, version: str | None) -> bool:
     return configuration.first("storage.backend", "storage.s3.bucket_name") is not None
 
 
-def _settings(configuration: Configuration, usage: str, folders: tuple[str, ...]) -> ObjectStorage:
+def _settings(
+    configuration: Configuration, options: dict[str, Any], usage: str, folders: tuple[str, ...]
+) -> ObjectStorage:
     def find(name: str) -> Setting | None:
         names = [name] + ([_OLDER[name]] if name in _OLDER else [])
         return configuration.first(
@@ -73,6 +76,9 @@ def _settings(configuration: Configuration, usage: str, folders: tuple[str, ...]
     return ObjectStorage(
         bucket=text("bucket_name"),
         folders=folders,
+        default_schema=options.get("postgresql_default_schema")
+        or as_text(configuration.first("postgresql.default_schema"))
+        or "public",
         endpoint=endpoint,
         region=text("region"),
         addressing_style=text("addressing_style"),
