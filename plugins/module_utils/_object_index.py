@@ -64,7 +64,7 @@ def load(text: bytes) -> dict[str, Any]:
     """
     try:
         index = json.loads(text)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise IntegrityError("%s is not valid JSON: %s" % (INDEX, exc), _HINT) from exc
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         raise IntegrityError("%s has a format that this version cannot read" % INDEX, "Use a newer version")
