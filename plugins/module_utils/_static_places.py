@@ -85,6 +85,8 @@ class Here(NamedTuple):
 
     :ivar directories: component -> path.
     :ivar modern: whether it is of authentik 2025.12 or later; None where that is not known.
+    :ivar reports: where reports go that lie apart from C(data), also where there are none yet; empty where they lie in
+        it, or that is not known.
     :ivar moved: whether the set was made of another deployment, so that its paths mean nothing here.
     """
 
@@ -92,6 +94,12 @@ class Here(NamedTuple):
     deployment: str = "host"
     modern: bool | None = None
     moved: bool = False
+    reports: str = ""
+
+    @property
+    def reports_apart(self) -> str:
+        """Where reports go that do not lie in ``data``; empty where they do, or that is not known."""
+        return self.directories.get(_REPORTS) or self.reports
 
 
 def make_place(component: str, path: str, restore_id: str) -> Place:
@@ -154,18 +162,21 @@ def find_parts(record: dict[str, Any], given: str | None, here: Here, restore_id
     # Objects of a bucket never had a path, and nothing told how they would lie on a disk.
     objects = not os.path.isabs(record["path"])
     path = given or here.directories.get(name)
-    if objects and name == "data" and data and media and not given:
-        return _split(record, media, here, restore_id)
+    if objects and name == "data" and data and (media or here.reports_apart) and not given:
+        return _split(record, here, restore_id)
     if path:
         deeper = name == "media" and not given and bool(here.modern)
         return Work(record, (Part(make_place(name, path, restore_id), deeper=deeper),))
+    if name == _REPORTS and here.reports:
+        said = "%s: it goes to %s, where this instance writes reports" % (name, here.reports)
+        return Work(record, (Part(make_place(name, here.reports, restore_id)),), (said,))
     if data and name in ("media", _REPORTS):
         usage = name.replace("extra-", "")
         place = _within(name, data, usage, here, restore_id)
         said = "%s: this instance keeps it in its directory data, so it goes to %s" % (name, place.live)
         return Work(record, (Part(place, deeper=name == "media"),), (said,))
     if media and name == "data":
-        return _split(record, media, here, restore_id)
+        return _split(record, here, restore_id)
     if objects or (here.moved and not name.startswith("extra-")):
         option = "data" if name == _REPORTS else name.replace("-", "_")
         raise InputError(
@@ -184,18 +195,30 @@ def _within(name: str, data: str, usage: str, here: Here, restore_id: str) -> Pl
     return make_place(name, path, restore_id)
 
 
-def _split(record: dict[str, Any], media: str, here: Here, restore_id: str) -> Work:
-    parts = [Part(make_place("data", media, restore_id), "media")]
-    reports, data = here.directories.get(_REPORTS), here.directories.get("data")
+def _split(record: dict[str, Any], here: Here, restore_id: str) -> Work:
+    """Put media and reports apart, for an instance that has either in a directory of its own."""
+    data, media, reports = here.directories.get("data", ""), here.directories.get("media"), here.reports_apart
+    own = "uploaded files" if media else "reports"
+    place = make_place("data", media, restore_id) if media else _within("data", data, "media", here, restore_id)
+    parts = [Part(place, "media")]
     if not reports and data:
         reports = os.path.join(data, "reports")
-    elif not reports and here.modern is not False and os.path.basename(os.path.normpath(media)) == "media":
+    elif not reports and media and _has_beside(media, here):
         reports = os.path.join(os.path.dirname(os.path.normpath(media)), "reports")
-    said = "data: this instance has a directory of its own for uploaded files, so media of it goes to %s" % media
+    said = "data: this instance has a directory of its own for %s, so media of it goes to %s" % (
+        own,
+        media or place.live,
+    )
     if reports:
         parts.append(Part(make_place("data", reports, restore_id), "reports"))
         said += ", and reports of it to %s" % reports
     return Work(record, tuple(parts), (said,))
+
+
+def _has_beside(media: str, here: Here) -> bool:
+    """Whether reports lie beside media. In a container they do not where media alone are mounted."""
+    beside = here.deployment == "host" and here.modern is not False
+    return beside and os.path.basename(os.path.normpath(media)) == "media"
 
 
 def is_old_layout(names: list[str]) -> bool:

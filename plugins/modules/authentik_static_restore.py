@@ -224,6 +224,7 @@ def _here(instance: Instance, manifest: dict[str, Any]) -> Here:
         instance.deployment,
         None if train is None else train >= DATA_TRAIN,
         manifest["instance"]["deployment"] != instance.deployment,
+        instance.reports,
     )
 
 

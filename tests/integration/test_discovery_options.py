@@ -156,6 +156,21 @@ def test_each_usage_is_saved_from_where_it_lies(
     assert "extra-reports" not in directories(before)
 
 
+def test_where_reports_will_be_is_known_before_the_first(root: Root) -> None:
+    root.unit("authentik-server.service", "ExecStart=/w/ak server\nWorkingDirectory=/w\n")
+    config = "secret_key: x\nstorage:\n  %s:\n    file:\n      path: /x\n"
+    root.write("/etc/authentik/config.yml", config % "media")
+    found = root.discover("2026.2.0")
+    assert (directories(found), found.reports) == ({"media": "/x/media"}, "/w/data/reports")
+    assert root.discover("2025.10.4").reports == ""
+    root.folder("/w/data")
+    root.write("/etc/authentik/config.yml", config % "reports")
+    found = root.discover("2026.2.0")
+    assert (directories(found), found.reports) == ({"data": "/w/data"}, "/x/reports")
+    root.write("/etc/authentik/config.yml", "secret_key: x\n")
+    assert root.discover("2026.2.0").reports == ""
+
+
 def test_reports_that_nobody_can_find_are_missing_by_name(root: Root) -> None:
     root.write("/etc/authentik/config.yml", "secret_key: x\n" + S3_MEDIA)
     assert missing(root.discover("2026.2.0", postgresql_host="db")) == ["working_directory"]

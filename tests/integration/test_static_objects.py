@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _static, _static_restore
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._deployment._instance import Directory, Instance
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import (
     InputError,
     IntegrityError,
@@ -29,6 +30,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySink, DirectorySource
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import Here
+from ansible_collections.authentik_ops.recovery.plugins.modules.authentik_static_restore import _here as here_of
 from tests.integration.file_trees import snapshot
 
 ID = "20261123T090000Z-11aa"
@@ -279,6 +281,51 @@ def test_what_is_closed_to_others_stays_closed(
     bucket.swapped()
     for name, mode in closed.items():
         assert oct((bucket.srv / name).stat().st_mode & 0o7777) == oct(mode), name
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["there", "not yet"])
+@pytest.mark.parametrize("known", ["data", "media"])
+def test_reports_go_where_authentik_looks_for_them(tmp_path: Path, known: str, there: bool) -> None:
+    bucket = Bucket(tmp_path, MODERN, ["media", "reports"])
+    media, reports = bucket.srv / ("data/media" if known == "data" else "media"), bucket.srv / "own/reports"
+    media.mkdir(parents=True)
+    own(media.parent)
+    (reports if there else reports.parent).mkdir(parents=True)
+    own(reports.parent)
+    places = [(known, bucket.srv / known), *([("extra-reports", reports)] if there else [])]
+    instance = Instance(
+        version={"value": "2026.2.0", "source": "test"},
+        directories=tuple(Directory(component, str(path), "test") for component, path in places),
+        reports="" if there and known == "data" else str(reports),
+    )
+    bucket.here = here_of(instance, {"instance": {"deployment": "host"}})
+    assert "media of it goes to %s, and reports of it to %s" % (media, reports) in bucket.swapped()
+    for usage, path in (("media/", media), ("reports/", reports)):
+        assert files(path) == {key[len(usage) :]: MODERN[key] for key in MODERN if key.startswith(usage)}
+    assert not os.path.lexists(bucket.srv / "data/reports")
+    assert not os.path.lexists(bucket.srv / "reports")
+    bucket.step("undo")
+    assert (os.listdir(media), reports.exists()) == ([], there)
+
+
+@pytest.mark.parametrize("directories", [{}, {"data": "data"}, {"media": "media"}])
+def test_reports_alone_go_there_too(tmp_path: Path, directories: dict[str, str]) -> None:
+    content = {key: data for key, data in MODERN.items() if key.startswith("reports")}
+    bucket = Bucket(tmp_path, content, ["reports"])
+    known = {component: str(bucket.srv / path) for component, path in directories.items()}
+    bucket.here = Here(known, modern=True, reports=str(bucket.srv / "own/reports"))
+    (bucket.srv / "own").mkdir()
+    own(bucket.srv / "own")
+    bucket.swapped()
+    assert files(bucket.srv / "own/reports") == {key[len("reports/") :]: data for key, data in content.items()}
+
+
+def test_reports_of_a_container_in_which_no_disk_is_mounted_for_them_are_left_out(tmp_path: Path) -> None:
+    bucket = Bucket(tmp_path, MODERN, ["media", "reports"])
+    (bucket.srv / "media").mkdir()
+    bucket.here = Here({"media": str(own(bucket.srv / "media"))}, "compose", modern=True)
+    assert "no place for it: reports" in bucket.swapped()
+    assert not os.path.lexists(bucket.srv / "reports")
 
 
 def test_another_place_is_named_by_the_component(bucket: Bucket) -> None:

@@ -106,6 +106,26 @@ def test_a_mount_inside_of_the_data_directory_is_saved_too(host: Host) -> None:
     assert found["data"] == DIRECTORY + "/data"
 
 
+def test_reports_that_are_mounted_in_the_data_directory_are_reports(host: Host) -> None:
+    services = official("2026.2.0")
+    for name in ("server", "worker"):
+        services[name]["volumes"] = [bind("./data", "/data"), bind("/srv/reports", "/data/reports")]
+    host.folder("/srv/reports")
+    host.up(project(services))
+    assert directories(host.find("2026.2.0")) == {"data": DIRECTORY + "/data", "extra-reports": "/srv/reports"}
+
+
+def test_where_reports_of_a_path_of_their_own_will_be_is_known_before_the_first(host: Host) -> None:
+    services = official("2026.2.0")
+    for name in ("server", "worker"):
+        services[name]["environment"]["AUTHENTIK_STORAGE__REPORTS__FILE__PATH"] = "/own"
+        services[name]["volumes"] = [bind("./data", "/data"), bind("./own", "/own")]
+    host.folder(DIRECTORY + "/own")
+    host.up(project(services))
+    found = host.find("2026.2.0")
+    assert (directories(found), found.reports) == ({"data": DIRECTORY + "/data"}, DIRECTORY + "/own/reports")
+
+
 def test_a_file_that_is_mounted_among_the_blueprints_belongs_to_the_configuration(host: Host) -> None:
     services = official("2025.12.4")
     services["worker"]["volumes"] = [*services["worker"]["volumes"], bind("./my.yaml", "/blueprints/custom/my.yaml")]

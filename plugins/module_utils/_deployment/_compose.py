@@ -151,6 +151,7 @@ class ComposeDiscovery(Facts):
             redis=redis,
             directories=tuple(places.directories),
             storage_backend=places.storage_backend,
+            reports=places.reports,
             object_storage=find_object_storage(server.configuration, self.options, code["value"] if code else None),
             units=tuple(units),
             config_files=files,

@@ -152,6 +152,8 @@ class Finder:
                 name = "extra-" + _component_name(mount.target)
                 if mount.target == path + "/media" and component == "data":
                     name = "media"
+                elif mount.target == path + "/reports" and component == "data":
+                    name = "extra-reports"
                 if not any(item.component == name for item in self.places.directories):
                     self._add_mount(name, "media" if name == "media" else "", mount.target, service, mount)
         return added
@@ -245,6 +247,7 @@ class Finder:
         path = self._inside(setting, "reports")
         found = self._mounted(path)
         host = found[0].host_path(path) if found else None
+        self.places.reports = host or ""
         if found and host and not found[1].problem and self._is_yet_to_come(found[1], path, host):
             self.places.notes.append("extra-reports: %s, which authentik makes for the first, does not exist" % host)
         else:

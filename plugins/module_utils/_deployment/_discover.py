@@ -118,6 +118,7 @@ class _Discovery(Facts):
             redis=redis,
             directories=tuple(places.directories),
             storage_backend=places.storage_backend,
+            reports=places.reports,
             object_storage=find_object_storage(server, self.options, value),
             units=tuple(Unit(unit.name, unit.role, unit.path, unit.active) for unit in units),
             config_files=tuple(

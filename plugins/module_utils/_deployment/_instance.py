@@ -266,6 +266,8 @@ class Instance:
     :param version: what ran last, ``{"value": "2025.12.4", "source": "..."}`` or None. With ``newer``, the version that
         ran before and left the tables of a later train.
     :param installed: the version of the code, in the same form.
+    :param reports: where reports go that lie apart from C(data), also where there are none yet. Empty where they lie in
+        it, in a bucket, or nowhere on this host.
     :param health_url: the server's readiness URL on this host.
     :param sources: configuration key to where its value came from; holds no values.
     :param warnings: what an operator should look at.
@@ -280,6 +282,7 @@ class Instance:
     redis: RedisSettings | None = None
     directories: tuple[Directory, ...] = ()
     storage_backend: str | None = None
+    reports: str = ""
     object_storage: ObjectStorage | None = None
     units: tuple[Unit, ...] = ()
     config_files: tuple[ConfigFile, ...] = ()

@@ -40,10 +40,14 @@ _PLAIN = (
 
 @dataclass
 class Places:
-    """What was found about directories."""
+    """What was found about directories.
+
+    :ivar reports: see ``Instance``.
+    """
 
     directories: list[Directory] = field(default_factory=list)
     storage_backend: str | None = None
+    reports: str = ""
     missing: list[Missing] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -197,9 +201,9 @@ class _Finder:
             self.add("data", "data", base)
         else:
             # Below the path there is a folder per usage, then one per tenant.
-            self._add_usage("media", media)
+            self.add("media", "media", Setting(os.path.join(str(media.value), "media"), media.source))
         if reports and not (whole and reports.value == base.value):
-            self._add_usage("reports", reports)
+            self._add_reports(reports)
 
     def _reports(self, configuration: Configuration) -> Setting | None:
         """Return what is above the folder of reports, None where they lie in a bucket."""
@@ -213,7 +217,7 @@ class _Finder:
         key, reports = train_key(self._around.version), self._reports(configuration)
         # Where the version is not known, there are reports where their folder is.
         if reports and (key is None or key >= DATA_TRAIN):
-            self._add_usage("reports", reports)
+            self._add_reports(reports)
 
     def _is_shared(self, base: Setting) -> bool:
         """Tell whether the storage path holds more than uploaded files: it must not be swapped whole then."""
@@ -224,18 +228,16 @@ class _Finder:
         others += [self._around.working_directory, *self._around.state_directories]
         return any(other and (other == path or other.startswith(path + "/")) for other in others)
 
-    def _add_usage(self, usage: str, base: Setting) -> None:
-        path = self.absolute(os.path.join(str(base.value), usage))
-        if usage == "media":
-            self.add("media", "media", Setting(os.path.join(str(base.value), usage), base.source))
-        elif path is None:
+    def _add_reports(self, base: Setting) -> None:
+        path = self.absolute(os.path.join(str(base.value), "reports"))
+        if path is None:
             self._miss("the reports directory (%s is relative)" % base.value, "working_directory")
-        elif self._around.system.is_dir(path):
-            self._append("extra-" + usage, path, base.source)
+            return
+        self._places.reports = path
+        if self._around.system.is_dir(path):
+            self._append("extra-reports", path, base.source)
         else:
-            self._places.notes.append(
-                "extra-%s: %s, which authentik makes for the first, does not exist" % (usage, path)
-            )
+            self._places.notes.append("extra-reports: %s, which authentik makes for the first, does not exist" % path)
 
 
 def find_config_files(
