@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import datetime
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,6 +24,16 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._retention 
 ALL = frozenset(("postgresql", "media", "config"))
 NOW = datetime.datetime(2027, 6, 1, 12, 0, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
+
+
+# One east and one west of UTC, which change their clocks on other days; in the form that needs no zone installed.
+@pytest.fixture(autouse=True, params=["CET-1CEST,M3.5.0,M10.5.0/3", "EST5EDT,M3.2.0,M11.1.0"])
+def zone_of_the_controller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        yield
+    time.tzset()
 
 
 def at(text: str) -> datetime.datetime:
