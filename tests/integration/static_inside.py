@@ -20,7 +20,7 @@ import pytest
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _static, _static_restore
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySink, DirectorySource
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import Here
-from tests.integration.file_trees import in_child, keeps_attributes
+from tests.integration.file_trees import die, in_child, keeps_attributes
 from tests.support.announce import leave_out
 
 RESTORE_ID = "20261123T090000Z-11aa"
@@ -157,7 +157,7 @@ def kill_at(
 
     def killing(found: int) -> None:
         if found == number:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
 
     with monkeypatch.context() as patch:
         _watch(patch, killing, calls)

@@ -26,7 +26,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     StateError,
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySink, DirectorySource
-from tests.integration.file_trees import as_nobody, in_child, open_folder, snapshot
+from tests.integration.file_trees import as_nobody, die, in_child, open_folder, snapshot
 from tests.support.announce import leave_out
 
 __all__ = ["open_folder"]
@@ -259,7 +259,7 @@ def test_killed_while_swapping(site: Site, nth: int, end: str, monkeypatch: pyte
     def killing(*args: Any, **more: Any) -> None:
         count[0] += 1
         if count[0] == nth:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         rename(*args, **more)
 
     monkeypatch.setattr(os, "rename", killing)

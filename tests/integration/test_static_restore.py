@@ -32,7 +32,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import DirectorySink, DirectorySource
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._static_places import Here
-from tests.integration.file_trees import acl, as_nobody, in_child, make_odd_tree, open_folder, snapshot
+from tests.integration.file_trees import acl, as_nobody, die, in_child, make_odd_tree, open_folder, snapshot
 from tests.support.announce import leave_out
 
 __all__ = ["open_folder"]
@@ -280,7 +280,7 @@ def test_killed_while_unpacking(site: Site, nth: int, monkeypatch: pytest.Monkey
     def killing(self: Any, fd: int, entry: Any) -> None:
         count[0] += 1
         if count[0] == nth:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         dress(self, fd, entry)
 
     monkeypatch.setattr(_tar_extract.Extraction, "_dress", killing)
@@ -303,7 +303,7 @@ def test_killed_between_renames(site: Site, step: str, after: int, end: str, mon
 
     def killing(source: Any, target: Any) -> None:
         if count[0] == after:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         count[0] += 1
         rename(source, target)
 
