@@ -19,6 +19,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import BLOCK
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._object_index import END, KEPT, header, padding
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import format_utc, parse_utc
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_names import check_live
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_objects import is_tenant
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_plan import Listed
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client import Client, Location
@@ -92,14 +93,23 @@ def list_objects(bucket: Bucket, versions: bool) -> list[Listed]:
     found: list[Listed] = []
     for root in bucket.roots():
         if versions:
-            found += [one for one in _latest_versions(bucket, root) if not one.key.endswith("/")]
+            found += _latest_versions(bucket, root)
             continue
         found += [
             Listed(one.name, one.size, one.etag, "", format_utc(one.modified))
             for one in listing(bucket.client, bucket.place, root)
-            if not one.name.endswith("/")
         ]
-    return sorted(found)
+    return sorted(one for one in found if one.size or not one.key.endswith("/"))
+
+
+def list_sound(bucket: Bucket, versions: bool) -> list[Listed]:
+    """Return the same, where all can be handled.
+
+    :raises StateError: when one has a name by which it cannot be saved or restored.
+    """
+    found = list_objects(bucket, versions)
+    check_live(bucket.place, bucket.client.endpoint, {one.key for one in found})
+    return found
 
 
 def _latest_versions(bucket: Bucket, root: str) -> t.Iterator[Listed]:

@@ -22,9 +22,16 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils import _obj
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, StateError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import BLOCK
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import check_id, count, format_bytes
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_names import check_new
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_objects import Saved, name_all_here
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_plan import Listed
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_read import Bucket, about, list_objects
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_read import (
+    Bucket,
+    about,
+    list_objects,
+    list_sound,
+)
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_location import MAX_KEY
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_objects import copy, delete_many, listing
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_reader import open_object
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_small import get_small, head, put_small
@@ -33,7 +40,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_upload 
 _SMALL_BYTES = 4 * 1024**2
 JOURNAL = "journal.json"
 _JOURNAL_BYTES = 512 * 1024**2
-_OBJECTS = "objects"
+_OBJECTS, _LONG = "objects", "objects-by-sha256"
 _DELETED_AT_ONCE = 1000
 
 
@@ -95,11 +102,13 @@ class BucketRestore:
     def changes(self, saved: Saved) -> Changes:
         """Compare the bucket with a set's objects, by the names that they have in it.
 
-        :raises StateError: when the instance has some of them on a disk, or another default schema.
+        :raises StateError: when the instance has some of them on a disk, or another default schema; or when a name
+            of an object, in the bucket or of the set, is one that cannot be handled.
         """
         named = name_all_here(saved, self._bucket.folders, self._bucket.default_schema)
         told = [] if named.folders is None else [self._bucket._replace(folders=named.folders)]
-        live = {one.key: one for bucket in told for one in list_objects(bucket, versions=False)}
+        live = {one.key: one for bucket in told for one in list_sound(bucket, versions=False)}
+        check_new(self._place, (entry["key"] for entry in named.objects))
         unsure = [entry for entry in named.objects if self._may_equal(entry, live.get(entry["key"]))]
         found = self._each(lambda one: head(self._client, self._place, one["key"]), unsure)
         equal = {
@@ -269,7 +278,11 @@ class BucketRestore:
 
 
 def _kept(root: str, key: str) -> str:
-    return "%s/%s/%s" % (root, _OBJECTS, key)
+    kept = "%s/%s/%s" % (root, _OBJECTS, key)
+    if len(kept.encode("utf-8", "surrogateescape")) <= MAX_KEY:
+        return kept
+    # No key has room for both. The journal has the one of which this is the digest.
+    return "%s/%s/%s" % (root, _LONG, hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest())
 
 
 def _whole(content: index_of.Checked) -> bytes:

@@ -25,7 +25,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_rea
     Bucket,
     PackWriter,
     keeps_versions,
-    list_objects,
+    list_sound,
     look_again,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._partial import PartialSet
@@ -149,7 +149,7 @@ class Saving:
         :raises RecoveryError: when an object cannot be read.
         """
         versions = keeps_versions(self._bucket)
-        listed = list_objects(self._bucket, versions)
+        listed = list_sound(self._bucket, versions)
         earlier = find_earlier(sets, self._bucket, self._index_key, self.warnings.append)
         sizes = {path: artifact["plain_size"] for path, artifact in earlier.packs.items()}
         keep = packs_to_keep(listed, earlier.objects, sizes)
@@ -274,7 +274,7 @@ def _not_saved(bucket: Bucket) -> list[str]:
 
 def would_save(bucket: Bucket) -> str:
     """Say what a backup would save."""
-    listed = list_objects(bucket, versions=False)
+    listed = list_sound(bucket, versions=False)
     return "s3: %s, %s, %s" % (
         bucket.place,
         count(len(listed), "object"),

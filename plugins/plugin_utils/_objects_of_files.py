@@ -44,8 +44,8 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client 
 
 #: Directories of uploaded files: before authentik 2025.12, and since.
 COMPONENTS = ("media", "data")
-# With room for the folder in which a restore prepares or keeps an object.
-_ROOM = Location("bucket", "x" * 64)
+# With room for the folder in which a bucket has what lay in the directory media.
+_ROOM = Location("bucket", "media")
 _TYPES = mimetypes.MimeTypes()
 _UNKNOWN = "application/octet-stream"
 _MOST_LINKS = 40

@@ -16,7 +16,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 
 SCHEME = "s3://"
 # Of a key, in bytes of UTF-8; what comes below a prefix needs room.
-_MAX_KEY = 1024
+MAX_KEY = 1024
 _MAX_PREFIX = 512
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f\\]")
@@ -80,8 +80,15 @@ class Location:
         key = self.prefix + "/" + relative if self.prefix else relative
         if not relative:
             raise InputError("An object below %s has an empty name" % self)
-        _check_key(key, "The name of the object %r" % key, _MAX_KEY)
+        _check_key(key, "The name of the object %r" % key, MAX_KEY)
         return key
+
+    def flaw(self, relative: str) -> str:
+        """Return what is wrong with the name of an object below the prefix; empty where it can be handled."""
+        if relative.endswith("/"):
+            return "ends in a slash, as that of a folder does"
+        found = _flaw(self.prefix + "/" + relative if self.prefix else relative, MAX_KEY)
+        return found[0] if found else ""
 
     def below(self, relative: str) -> str:
         """Return with what the keys of a folder begin: its name and a slash; empty for all of a bucket."""
@@ -102,15 +109,21 @@ def _check_bucket(bucket: str, text: str) -> None:
 
 
 def _check_key(key: str, label: str, limit: int) -> None:
+    found = _flaw(key, limit)
+    if found:
+        raise InputError("%s %s" % (label, found[0]), found[1])
+
+
+def _flaw(key: str, limit: int) -> tuple[str, str] | None:
+    """Return what is wrong with a key, and what to do where it was typed."""
     if _NOT_PRINTABLE.search(key):
-        raise InputError("%s holds a control character or a backslash" % label, "Leave it out")
+        return "holds a control character or a backslash", "Leave it out"
     # Tools that copy a bucket to a disk would take them for folders.
     if any(part in ("", ".", "..") for part in key.split("/")) and key:
-        raise InputError(
-            "%s has an empty part, or one of dots" % label, "Write each folder once: a/b, not a//b or a/../b"
-        )
+        return "has an empty part, or one of dots", "Write each folder once: a/b, not a//b or a/../b"
     if len(key.encode("utf-8", "surrogateescape")) > limit:
-        raise InputError("%s is longer than %d bytes" % (label, limit), "Choose a shorter one")
+        return "is longer than %d bytes" % limit, "Choose a shorter one"
+    return None
 
 
 def _is_address(bucket: str) -> bool:

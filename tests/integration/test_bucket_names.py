@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import StateError
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_objects import Saved, of_packs
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_restore import BucketRestore
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_save import would_save
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store
 from tests.support.bucket import Content, Files, content_of
@@ -71,3 +74,89 @@ def test_instances_with_different_schemas_share_a_bucket(s3_server: S3Server, s3
     # What is not that instance's is not written there either.
     with pytest.raises(StateError, match="default schema sso, and this one has public"):
         restore_of(Files(s3_server, s3_bucket)).changes(opened(saved))
+
+
+@pytest.fixture
+def files(s3_server: S3Server, s3_bucket: str) -> Files:
+    made = Files(s3_server, s3_bucket)
+    made.put("media/public/icon", b"icon", ContentType="image/png")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("key", "told", "better"),
+    [
+        ("media/public/icons/", "ends in a slash", "media/public/icons"),
+        ("media/public/icon/", "ends in a slash", "media/public/icon-renamed"),
+        ("media/public/a//b", "has an empty part", "media/public/a/b"),
+        ("media/public/a/./b", "has an empty part, or one of dots", "media/public/a/b"),
+        ("media/public/back\\slash", "control character or a backslash", "media/public/back_slash"),
+        ("media/public/new\nline", "control character or a backslash", "media/public/new_line"),
+    ],
+)
+def test_an_object_that_no_set_can_hold_is_refused_by_name_with_the_way_out(
+    files: Files, store: Store, key: str, told: str, better: str
+) -> None:
+    saved = files.save(store)["set"]
+    files.put(key, b"not nothing", ContentType="image/png")
+    before = files.content()
+    # The restore would have to keep and delete it: that it cannot has to be known before anything is touched.
+    for refused in (
+        lambda: files.save(store),
+        lambda: would_save(files.bucket),
+        lambda: restore_of(files).changes(opened(saved)),
+        lambda: restore_of(files).prepare(opened(saved)),
+    ):
+        with pytest.raises(StateError, match=told) as error:
+            refused()
+        assert files.name in error.value.cause
+        assert "in authentik by another name, such as %s," % better.rpartition("/")[2] in error.value.hint
+    assert files.content() == before
+    assert [one.set_id for one in store.list_sets()[0]] == [saved.set_id]
+    # The command is followed to the letter.
+    words = subprocess.check_output(["bash", "-c", "printf '%s\\0' " + error.value.command]).decode().split("\0")
+    assert words[:5] == ["aws", "--endpoint-url", files.bucket.client.endpoint, "s3", "mv"]
+    source, target = (word[len("s3://%s/" % files.name) :] for word in words[5:7])
+    assert (source, target) == (key, better)
+    assert target not in before
+    files.raw.copy_object(Bucket=files.name, Key=target, CopySource={"Bucket": files.name, "Key": source})
+    files.delete(source)
+    assert content_of(files.save(store)["set"]) == files.content()
+
+
+@pytest.mark.parametrize("versions", [False, True])
+def test_content_is_saved_or_refused_whatever_its_name_ends_in(files: Files, store: Store, versions: bool) -> None:
+    if versions:
+        files.raw.put_bucket_versioning(Bucket=files.name, VersioningConfiguration={"Status": "Enabled"})
+    files.put("media/public/marker/", b"")
+    assert list(content_of(files.save(store)["set"])) == ["media/public/icon"]
+    files.put("media/public/icons/", b"<svg/>")
+    with pytest.raises(StateError, match="media/public/icons/ cannot be saved or restored"):
+        files.save(store)
+
+
+def test_names_as_long_as_s3_takes_them_are_restored_and_put_back(files: Files, store: Store) -> None:
+    longest = ["media/public/%s%s" % (one, "n" * (1024 - 14)) for one in "abc"]
+    for key in longest[:2]:
+        files.put(key, key[:14].encode(), ContentType="image/png")
+    then = files.content()
+    saved = files.save(store)["set"]
+    files.delete(longest[0])
+    files.put(longest[1], b"changed")
+    files.put(longest[2], b"new")
+    now = files.content()
+    restore = restore_of(files)
+    restore.prepare(opened(saved))
+    assert restore.swap()
+    assert live(files) == then
+    assert restore.undo()
+    assert files.content() == now
+
+
+def test_an_object_of_a_set_that_gets_too_long_a_name_here_is_refused_first(files: Files) -> None:
+    """What lay in public/ lies in media/public/ since authentik 2025.12."""
+    entry = {"key": "public/" + "n" * 1015, "size": 1, "etag": "", "sha256": "", "about": {}}
+    saved = Saved([entry], ("media",), False, lambda _entries: iter(()))
+    with pytest.raises(StateError, match="is longer than 1024 bytes"):
+        restore_of(files).changes(saved)
+    assert list(files.content()) == ["media/public/icon"]
