@@ -46,6 +46,8 @@ def test_files_go_where_the_instance_has_them(
 
 def test_a_directory_that_has_a_path_is_none_of_the_bucket() -> None:
     assert decided("data", bucket=BUCKET, authentik_restore_paths={"data": "/srv/data"}) == [[], ["data"]]
+    # The way out where media or reports lie on the other side.
+    assert decided("s3", bucket=BUCKET, authentik_restore_paths={"s3": "/srv/data"}) == [[], ["s3"]]
     info = {**LEARNT["restore"]["restore_info"], "object_storage": BUCKET, "directories": [{"component": "data"}]}
     assert decided("data", restore_info=info) == [[], ["data"]]
 
