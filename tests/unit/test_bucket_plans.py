@@ -40,6 +40,8 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_pla
     compare,
     packs_to_keep,
 )
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_read import Bucket
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_restore import BucketRestore
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client import S3_SPEC
 
 BOTH = ["media", "reports"]
@@ -306,6 +308,7 @@ def test_objects_that_belong_on_a_disk_here_are_refused(
     """What the database names would be in neither place, and the restore a success."""
     objects = [{"key": key} for key in keys]
     saved = Saved(objects, BOTH_USAGES, modern, lambda _entries: iter(()), (), component)
+    nobody: Any = None
     with pytest.raises(StateError) as refused:
         name_all_here(saved, folders, "public")
     for part in said:
