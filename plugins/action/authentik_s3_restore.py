@@ -32,6 +32,9 @@ class ActionModule(BucketAction):
         component = arguments.get("component") or index_of.COMPONENT
         if step not in _STEPS:
             raise InputError("step is %r" % step, "It is one of %s" % ", ".join(_STEPS))
+        swapped = arguments.get("swapped")
+        if swapped and step != "undo":
+            raise InputError("swapped is given with step %s" % step, "It is for undo alone")
         where = target(given, decrypts=True) if step in ("check", "prepare") else None
         try:
             storage, result = self.storage(arguments, task_vars)
@@ -41,14 +44,20 @@ class ActionModule(BucketAction):
             raise not_there(where.store.get(where.set_id).set_id) from exc
         with self.going(task_vars) as check:
             restore = BucketRestore(storage.bucket, str(arguments["restore_id"]), check)
-            return dict(result, **self._do(step, restore, storage, where, component))
+            return dict(result, **self._do(step, restore, storage, where, component, swapped))
 
     def _do(
-        self, step: str, restore: BucketRestore, storage: Storage, where: Target | None, component: str
+        self,
+        step: str,
+        restore: BucketRestore,
+        storage: Storage,
+        where: Target | None,
+        component: str,
+        swapped: t.Any,
     ) -> dict[str, t.Any]:
         kept = storage.bucket.place.url(restore.before)
         if step == "undo":
-            said = restore.undo(pretend=self._task.check_mode)
+            said = restore.undo(self._task.check_mode, swapped)
             return {"changed": bool(said), "plan": said}
         if where is None:
             changed = self._task.check_mode or restore.swap()
@@ -59,7 +68,8 @@ class ActionModule(BucketAction):
         changes = restore.prepare(saved) if prepares else restore.changes(saved)
         changed = bool(changes.put or changes.removed)
         plan = changes.lines(storage.bucket)
-        return {"changed": changed and step != "check", "plan": plan, "kept": kept}
+        told = restore.told(changes)
+        return {"changed": changed and step != "check", "plan": plan, "kept": kept, "swapped": told}
 
 
 def _read(backup_set: BackupSet, source: t.Any, component: str, decodes: bool) -> Saved:

@@ -51,7 +51,8 @@ options:
       - V(check) reads and compares everything, and says what would be done.
       - V(prepare) writes what is new beside the live objects and reads it back.
       - V(swap) puts it in place. One that was interrupted goes on.
-      - V(undo) puts back what was there, and takes away what was prepared.
+      - V(undo) puts back what was there, and takes away what was prepared. It is refused while a later restore of the
+        bucket is not undone.
     type: str
     choices: [check, prepare, swap, undo]
     required: true
@@ -67,6 +68,24 @@ options:
     type: str
     choices: [s3, media, data]
     default: s3
+  swapped:
+    description:
+      - Only for V(undo). What the swap exchanged, as RV(swapped) told it. With it, it is an error when that lies in
+        another bucket, or when what was kept of it is gone. Without it there is just nothing to put back then.
+    type: dict
+    suboptions:
+      bucket:
+        description: Name of the bucket.
+        type: str
+        required: true
+      endpoint:
+        description: Address of its endpoint.
+        type: str
+        required: true
+      changed:
+        description: Whether there is anything to put back.
+        type: bool
+        required: true
   backup_set:
     description:
       - The backup set. Needed for V(check) and V(prepare).
@@ -137,6 +156,14 @@ kept:
   returned: with O(step=check) and O(step=prepare), and with O(step=swap) when something was exchanged
   type: str
   sample: s3://authentik/authentik-before-20261122T040000Z-1b2c
+swapped:
+  description: What O(step=undo) has to be told as O(swapped), once V(swap) began.
+  returned: with O(step=check) and O(step=prepare)
+  type: dict
+  sample:
+    bucket: authentik
+    endpoint: https://s3.example.com
+    changed: true
 """
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._module import (
@@ -165,6 +192,14 @@ def main() -> None:
         "step": {"type": "str", "choices": ["check", "prepare", "swap", "undo"], "required": True},
         "restore_id": {"type": "str", "required": True},
         "component": {"type": "str", "choices": ["s3", "media", "data"], "default": "s3"},
+        "swapped": {
+            "type": "dict",
+            "options": {
+                "bucket": {"type": "str", "required": True},
+                "endpoint": {"type": "str", "required": True},
+                "changed": {"type": "bool", "required": True},
+            },
+        },
         "backup_set": CONSUMER_SPEC["backup_set"],
     }
     run_module(spec, body)

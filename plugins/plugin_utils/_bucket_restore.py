@@ -16,12 +16,18 @@ from __future__ import annotations
 import concurrent.futures
 import hashlib
 import json
+import shlex
 import typing as t
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _object_index as index_of
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import IntegrityError, StateError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._files import BLOCK
-from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import check_id, count, format_bytes
+from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import (
+    check_id,
+    count,
+    format_bytes,
+    is_id,
+)
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_names import check_new
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_objects import Saved, name_all_here
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_plan import Listed
@@ -32,16 +38,31 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_rea
     list_sound,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_location import MAX_KEY
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_objects import copy, delete_many, listing
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_objects import (
+    copy,
+    delete_many,
+    folders,
+    listing,
+)
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_reader import open_object
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_small import get_small, head, put_small
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_upload import Upload
 
 _SMALL_BYTES = 4 * 1024**2
 JOURNAL = "journal.json"
+BEFORE, NEW = "authentik-before-", "authentik-new-"
 _JOURNAL_BYTES = 512 * 1024**2
 _OBJECTS, _LONG = "objects", "objects-by-sha256"
 _DELETED_AT_ONCE = 1000
+_WITHOUT = "To roll back everything else and leave the bucket as it is, give -e authentik_rollback_bucket=false"
+
+
+class OtherBucketError(StateError):
+    """What a restore exchanged lies in another bucket."""
+
+
+class NoWayBackError(StateError):
+    """What a restore exchanged in a bucket cannot be put back."""
 
 
 def not_there(set_id: str) -> StateError:
@@ -96,8 +117,8 @@ class BucketRestore:
         self._bucket = bucket
         self._client, self._place = bucket.client, bucket.place
         self._beat = beat
-        self.new = "authentik-new-" + check_id(restore_id)
-        self.before = "authentik-before-" + restore_id
+        self._id = check_id(restore_id)
+        self.new, self.before = NEW + restore_id, BEFORE + restore_id
 
     def changes(self, saved: Saved) -> Changes:
         """Compare the bucket with a set's objects, by the names that they have in it.
@@ -156,7 +177,7 @@ class BucketRestore:
         :raises IntegrityError: when the bucket is not as it should be then.
         """
         journal = self._journal(self.before)
-        if journal is None:
+        if journal is None or _is_back(journal):
             journal = self._journal(self.new)
             if journal is None:
                 raise StateError(
@@ -168,6 +189,7 @@ class BucketRestore:
                 return False
             live = {one.key for one in list_objects(self._bucket, versions=False)}
             journal["saved"] = sorted(live.intersection([*journal["put"], *journal["removed"]]))
+            journal["after"] = self._others()
             self._each(lambda key: self._copy(key, _kept(self.before, key)), journal["saved"])
             # From here on the way back is known.
             self._write_journal(self.before, journal)
@@ -185,29 +207,98 @@ class BucketRestore:
         self._clear(self.new)
         return True
 
-    def undo(self, pretend: bool = False) -> list[str]:
+    def undo(self, pretend: bool = False, swapped: t.Mapping[str, t.Any] | None = None) -> list[str]:
         """Put back what a swap replaced, take away what it brought, and return what was done; empty for nothing.
 
         :param pretend: change nothing.
+        :param swapped: what is known of the swap, as :meth:`told` told it. Without it, nothing to put back is no error.
+        :raises OtherBucketError: the swap was in another bucket.
+        :raises NoWayBackError: what it kept is gone, or a later restore exchanged more.
         """
         journal = self._journal(self.before)
-        left = any(True for root in (self.new, self.before) for _one in listing(self._client, self._place, root))
-        if not left:
+        kept = {one.name for one in listing(self._client, self._place, self.before)}
+        self._check_way_back(journal, kept, swapped or {})
+        if not kept and not any(True for _one in listing(self._client, self._place, self.new)):
             return []
-        said = ["s3: what was prepared in %s is taken away" % self._place.url(self.new)]
-        if journal is not None:
+        if journal is None or _is_back(journal):
+            said = "s3: what is left in %s and %s is taken away" % (self._place.url(self.new), self.before)
+        else:
             came = sorted(set(journal["put"]) - set(journal["saved"]))
-            said = [
-                "s3: %s: %s put back, %d taken away" % (self._place, count(len(journal["saved"]), "object"), len(came))
-            ]
+            objects = count(len(journal["saved"]), "object")
+            said = "s3: %s: %s put back, %d taken away" % (self._place, objects, len(came))
         if pretend:
-            return said
-        if journal is not None:
+            return [said]
+        if journal is not None and not _is_back(journal):
             self._each(lambda key: self._copy(_kept(self.before, key), key), journal["saved"])
             self._delete(came)
+            self._write_journal(self.before, {"back": True})
         self._clear(self.new)
         self._clear(self.before)
-        return said
+        return [said]
+
+    def told(self, changes: Changes) -> dict[str, t.Any]:
+        """Return what an undo has to be told of a swap of these changes. It holds no secrets."""
+        changed = bool(changes.put or changes.removed)
+        return {"bucket": self._place.bucket, "endpoint": self._client.endpoint, "changed": changed}
+
+    def _check_way_back(
+        self, journal: dict[str, t.Any] | None, kept: t.Collection[str], swapped: t.Mapping[str, t.Any]
+    ) -> None:
+        if swapped.get("changed") and swapped["bucket"] != self._place.bucket:
+            place = {"bucket": swapped["bucket"], "endpoint_url": swapped["endpoint"]}
+            raise OtherBucketError(
+                "The restore %s exchanged objects of the bucket %s at %s, and the files are looked for in %s at %s"
+                % (self._id, swapped["bucket"], swapped["endpoint"], self._place, self._client.endpoint),
+                "Name that bucket as bucket of the option storage_s3, with the keys for it",
+                self._rollback(self._id, {"authentik_storage_s3": place}),
+            )
+        if journal is None:
+            # Before its journal is written a swap alters nothing live.
+            if swapped.get("changed") and self._journal(self.new) is None:
+                raise self._no_way_back("%s is gone" % self._place.url("%s/%s" % (self.before, JOURNAL)))
+            return
+        if _is_back(journal):
+            return
+        gone = [key for key in journal["saved"] if _kept(self.before, key) not in kept]
+        if gone:
+            raise self._no_way_back(
+                "of %s, %d are gone, such as %s"
+                % (count(len(journal["saved"]), "object"), len(gone), self._place.url(_kept(self.before, gone[0])))
+            )
+        self._check_later()
+
+    def _check_later(self) -> None:
+        journals = {folder: self._journal(folder) or {} for folder in self._others()}
+        later = [
+            folder for folder, one in journals.items() if not _is_back(one) and self.before in one.get("after", ())
+        ]
+        if not later:
+            return
+        latest = max(later, key=lambda folder: len(journals[folder]["after"]))[len(BEFORE) :]
+        raise NoWayBackError(
+            "The restore %s of %s came after the restore %s: without it, the bucket would be in a state that never was"
+            % (latest, self._place, self._id),
+            "Roll back the later one first. %s" % _WITHOUT,
+            self._rollback(latest),
+        )
+
+    def _no_way_back(self, what: str) -> NoWayBackError:
+        return NoWayBackError(
+            "What the restore %s replaced in %s cannot be put back: %s" % (self._id, self._place, what),
+            "A lifecycle rule of the bucket may have removed it, or somebody, or a rollback that was cut off had put "
+            "it back already. The safety set of that restore holds these objects, too: restore it. %s" % _WITHOUT,
+            "ansible-playbook authentik_ops.recovery.list",
+        )
+
+    @staticmethod
+    def _rollback(restore_id: str, more: dict[str, t.Any] | None = None) -> str:
+        told = " -e %s" % shlex.quote(json.dumps(more)) if more else ""
+        return "ansible-playbook authentik_ops.recovery.rollback -e authentik_restore_id=%s%s" % (restore_id, told)
+
+    def _others(self) -> list[str]:
+        """Return the folders in which other restores keep what they replaced."""
+        found = folders(self._client, self._place)
+        return [one for one in found if one.startswith(BEFORE) and is_id(one[len(BEFORE) :]) and one != self.before]
 
     def _send(self, entry: dict[str, t.Any], data: bytes) -> None:
         self._beat()
@@ -264,17 +355,32 @@ class BucketRestore:
         if found is None:
             return None
         try:
-            journal = json.loads(found.data)
-        except ValueError as exc:
-            raise IntegrityError("%s/%s is no journal: %s" % (self._place.url(root), JOURNAL, exc)) from exc
-        return dict(journal)
+            return dict(json.loads(found.data))
+        except (ValueError, TypeError) as exc:
+            raise IntegrityError(
+                "%s/%s is no journal: %s" % (self._place.url(root), JOURNAL, exc),
+                "Somebody else wrote it. What was replaced lies beside it, in %s/, by its keys: copy it back by hand, "
+                "or restore the safety set of that restore. %s" % (_OBJECTS, _WITHOUT),
+                "aws --endpoint-url %s s3 ls --recursive %s/"
+                % (shlex.quote(self._client.endpoint), self._place.url(root)),
+            ) from exc
 
     def _clear(self, root: str) -> None:
-        """Remove what is kept there: first the journal, which nobody can follow any more with half of it gone."""
+        """Remove what is there. Of what was put back the journal goes last: it says so until all of it is gone.
+
+        Else it is the first: nobody can follow it any more with half of it gone.
+        """
         names = [one.name for one in listing(self._client, self._place, root)]
         own = "%s/%s" % (root, JOURNAL)
-        self._delete([own] if own in names else [])
-        self._delete([name for name in names if name != own])
+        journal = [own] if own in names else []
+        rest = [name for name in names if name != own]
+        for part in (rest, journal) if root == self.before else (journal, rest):
+            self._delete(part)
+
+
+def _is_back(journal: t.Mapping[str, t.Any]) -> bool:
+    """Tell whether all of it was put back, and only what was kept is still to be removed."""
+    return bool(journal.get("back"))
 
 
 def _kept(root: str, key: str) -> str:

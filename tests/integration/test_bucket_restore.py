@@ -184,13 +184,90 @@ def test_an_undo_that_is_cut_off_while_it_clears_is_repeated(
         if kept:
             raise Killed
 
+    told = {"bucket": files.name, "endpoint": "", "changed": True}
     with monkeypatch.context() as patch:
         patch.setattr(BucketRestore, "_delete", half)
         with pytest.raises(Killed):
-            restore.undo()
+            restore.undo(False, told)
     assert live(files.content()) == now
-    restore.undo()
+    # Meanwhile authentik wrote, which is not taken back once more.
+    files.put("media/public/changed", b"later")
+    now["media/public/changed"] = files.content()["media/public/changed"]
+    restore.undo(False, told)
     assert files.content() == now
+
+
+@pytest.mark.parametrize("lost", ["bucket", "all", "journal", "object"])
+def test_an_undo_that_cannot_put_back_what_a_swap_replaced_says_so_and_changes_nothing(
+    files: Files, store: Store, s3_server: S3Server, lost: str
+) -> None:
+    saved = opened(files.save(store)["set"])
+    leave(files)
+    restore = restore_of(files)
+    told = restore.told(restore.prepare(saved))
+    assert told == {"bucket": files.name, "endpoint": s3_server.url, "changed": True}
+    restore.swap()
+    if lost == "bucket":
+        other = Files(s3_server, new_bucket(s3_server))
+        restore = restore_of(other)
+    else:
+        gone = {"all": "", "journal": "journal.json", "object": "objects/media/public/changed"}[lost]
+        files.delete(*(key for key in files.content() if key.startswith("authentik-before-%s/%s" % (ID, gone))))
+    then = files.content()
+    for pretend in (True, False):
+        with pytest.raises(StateError) as refused:
+            restore.undo(pretend, told)
+        assert files.content() == then
+    said, found = str(refused.value), type(refused.value).__name__
+    if lost == "bucket":
+        assert found == "OtherBucketError"
+        assert '-e authentik_restore_id=%s -e \'{"authentik_storage_s3": {"bucket": "%s"' % (ID, files.name) in said
+        # Of a swap that had nothing to exchange there is nothing to be found.
+        assert restore.undo(False, {**told, "changed": False}) == []
+    else:
+        assert found == "NoWayBackError"
+        assert "safety set of that restore" in said
+        assert "authentik_rollback_bucket=false" in said
+
+
+def test_a_swap_that_did_not_get_to_its_journal_leaves_nothing_to_put_back(
+    files: Files, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = opened(files.save(store)["set"])
+    now = leave(files)
+    restore = restore_of(files)
+    told = restore.told(restore.prepare(saved))
+    with monkeypatch.context() as patch:
+        cut_off(patch, "journal")
+        with pytest.raises(Killed):
+            restore.swap()
+    assert restore.undo(False, told)
+    assert files.content() == now
+
+
+def test_restores_are_undone_from_the_latest_on(files: Files, store: Store) -> None:
+    """The ids are given by the user: they do not tell the order."""
+    sets = [opened(files.save(store)["set"])]
+    states = [files.content()]
+    for key in ("changed", "same"):
+        files.put("media/public/" + key, b"of another day", ContentType="text/plain")
+        sets.append(opened(files.save(store)["set"]))
+        states.append(files.content())
+    names = ("20261124T040000Z-9999", "20261124T040000Z-5555", "20261124T040000Z-7777")
+    first, second, third = (BucketRestore(files.bucket, name, lambda: None) for name in names)
+    for restore, which in ((first, 1), (second, 0), (third, 1)):
+        restore.prepare(sets[which])
+        restore.swap()
+    then = files.content()
+    for restore in (first, second):
+        with pytest.raises(StateError, match="a state that never was") as refused:
+            restore.undo()
+        assert "rollback -e authentik_restore_id=%s" % names[2] in refused.value.command
+    assert files.content() == then
+    for restore, which in ((third, 0), (second, 1), (first, 2)):
+        restore.undo()
+        assert live(files.content()) == states[which]
+    assert files.content() == states[2]
 
 
 def test_what_was_prepared_and_is_gone_is_no_success(files: Files, store: Store) -> None:

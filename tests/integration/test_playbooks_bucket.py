@@ -142,11 +142,28 @@ def test_files_in_a_bucket_are_saved_restored_and_put_back(
     assert re.search(r"%s \(.*\) stays: of the latest restore of" % kept, shown(cleaned))
     assert there - set(files.content()) == {key for key in there if OLD in key}
     files.delete("authentik-before-mine/x")
+    refused = refused_without_its_journal(site, files)
     back = site.run("rollback", restore_id=ID)
     assert back.ok, back.output
     assert files.content() == now
-    for run in (made, verified, restored, cleaned, back):
+    record = json.loads((site.instance.root / "var/lib/authentik-recovery" / ID / "restore.json").read_text())
+    assert record["undo"]["swapped"] == {"bucket": files.name, "endpoint": s3_server.url, "changed": False}
+    for run in (made, verified, restored, cleaned, refused, back):
         assert str(s3_server.options()["secret_key"]) not in run.output + str(run.results), "the secret key was logged"
+
+
+def refused_without_its_journal(site: Site, files: Files) -> Run:
+    """What is left in the bucket is no way back, which is seen before the directory goes back."""
+    journal, before = "authentik-before-%s/journal.json" % ID, site.instance.picture()
+    data = files.content()[journal][0]
+    files.delete(journal)
+    refused = site.run("rollback", restore_id=ID)
+    assert not refused.ok
+    assert "%s is gone" % journal in refused.message
+    assert "-e authentik_rollback_bucket=false" in refused.message
+    assert differences(before, site.instance.picture()) == []
+    files.put(journal, data)
+    return refused
 
 
 def test_files_go_from_the_bucket_to_a_disk_and_back_and_both_is_undone(
