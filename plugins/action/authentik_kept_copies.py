@@ -28,17 +28,17 @@ class ActionModule(BucketAction):
             return told
         bucket, copies, warnings = self._look(storage, given)
         result = self._ask(dict(arguments, bucket_copies=copies), task_vars)
-        result["warnings"] = [*result.get("warnings", []), *warnings]
         result.pop("invocation", None)
         if bucket is not None and result.get("changed") and not result.get("failed") and not self._task.check_mode:
-            _bucket_kept.remove(bucket, result["copies"])
+            _bucket_kept.remove(bucket, result["copies"], warnings.append)
+        result["warnings"] = [*result.get("warnings", []), *dict.fromkeys(warnings)]
         return result
 
     def _look(self, storage: dict[str, t.Any], given: t.Any) -> tuple[Bucket | None, list[dict[str, t.Any]], list[str]]:
         """Return the bucket, what is kept there, and warnings."""
         try:
-            bucket = self.connect(storage, given).bucket
-            return bucket, _bucket_kept.find(bucket), []
+            bucket, warnings = self.connect(storage, given).bucket, list[str]()
+            return bucket, _bucket_kept.find(bucket, warnings.append), warnings
         except RecoveryError as exc:
             # Where no restore has kept anything there, the host is looked after all the same.
             if storage["restored"]:

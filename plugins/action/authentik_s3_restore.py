@@ -44,7 +44,8 @@ class ActionModule(BucketAction):
             raise not_there(where.store.get(where.set_id).set_id) from exc
         with self.going(task_vars) as check:
             restore = BucketRestore(storage.bucket, str(arguments["restore_id"]), check)
-            return dict(result, **self._do(step, restore, storage, where, component, swapped))
+            result.update(self._do(step, restore, storage, where, component, swapped))
+            return dict(result, warnings=[*result.get("warnings", []), *restore.warnings])
 
     def _do(
         self,

@@ -15,15 +15,19 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._object_ind
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import is_id
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_read import Bucket
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_restore import JOURNAL
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_uploads import abort, unfinished
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_objects import delete_many, folders, listing
 
 _NAME = re.compile("authentik-(before|new)-(.+)")
 
 
-def find(bucket: Bucket) -> list[dict[str, t.Any]]:
-    """Return what is kept, as the module authentik_kept_copies is given it."""
+def find(bucket: Bucket, warn: t.Callable[[str], None]) -> list[dict[str, t.Any]]:
+    """Return what is kept, as the module authentik_kept_copies is given it.
+
+    :param warn: gets a sentence when uploads that were never finished may not be looked for.
+    """
     found = []
-    for folder in folders(bucket.client, bucket.place):
+    for folder in sorted({*folders(bucket.client, bucket.place), *unfinished(bucket, "authentik-", warn)}):
         named = _NAME.fullmatch(folder)
         if named and is_id(named[2]):
             size = sum(one.size for one in listing(bucket.client, bucket.place, folder))
@@ -32,8 +36,11 @@ def find(bucket: Bucket) -> list[dict[str, t.Any]]:
     return found
 
 
-def remove(bucket: Bucket, copies: t.Iterable[t.Mapping[str, t.Any]]) -> None:
-    """Remove those of the bucket that go, as the module judged them."""
+def remove(bucket: Bucket, copies: t.Iterable[t.Mapping[str, t.Any]], warn: t.Callable[[str], None]) -> None:
+    """Remove those of the bucket that go, as the module judged them.
+
+    :param warn: gets a sentence when uploads that were never finished may not be aborted.
+    """
     for copy in copies:
         if copy["component"] != COMPONENT or not copy["goes"]:
             continue
@@ -43,3 +50,4 @@ def remove(bucket: Bucket, copies: t.Iterable[t.Mapping[str, t.Any]]) -> None:
         journal = "%s/%s" % (folder, JOURNAL)
         delete_many(bucket.client, bucket.place, [journal] if journal in names else [])
         delete_many(bucket.client, bucket.place, [name for name in names if name != journal])
+        abort(bucket, folder, warn)

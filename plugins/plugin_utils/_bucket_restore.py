@@ -16,7 +16,6 @@ from __future__ import annotations
 import concurrent.futures
 import hashlib
 import json
-import shlex
 import typing as t
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import _object_index as index_of
@@ -37,6 +36,16 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_rea
     list_objects,
     list_sound,
 )
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_uploads import abort, unfinished
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_way_back import (
+    BEFORE,
+    NEW,
+    damaged,
+    is_back,
+    later,
+    no_way_back,
+    other_bucket,
+)
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_location import MAX_KEY
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_objects import (
     copy,
@@ -50,19 +59,9 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_upload 
 
 _SMALL_BYTES = 4 * 1024**2
 JOURNAL = "journal.json"
-BEFORE, NEW = "authentik-before-", "authentik-new-"
 _JOURNAL_BYTES = 512 * 1024**2
 _OBJECTS, _LONG = "objects", "objects-by-sha256"
 _DELETED_AT_ONCE = 1000
-_WITHOUT = "To roll back everything else and leave the bucket as it is, give -e authentik_rollback_bucket=false"
-
-
-class OtherBucketError(StateError):
-    """What a restore exchanged lies in another bucket."""
-
-
-class NoWayBackError(StateError):
-    """What a restore exchanged in a bucket cannot be put back."""
 
 
 def not_there(set_id: str) -> StateError:
@@ -117,6 +116,8 @@ class BucketRestore:
         self._bucket = bucket
         self._client, self._place = bucket.client, bucket.place
         self._beat = beat
+        #: Sentences for the operator.
+        self.warnings: list[str] = []
         self._id = check_id(restore_id)
         self.new, self.before = NEW + restore_id, BEFORE + restore_id
 
@@ -177,7 +178,7 @@ class BucketRestore:
         :raises IntegrityError: when the bucket is not as it should be then.
         """
         journal = self._journal(self.before)
-        if journal is None or _is_back(journal):
+        if journal is None or is_back(journal):
             journal = self._journal(self.new)
             if journal is None:
                 raise StateError(
@@ -219,8 +220,10 @@ class BucketRestore:
         kept = {one.name for one in listing(self._client, self._place, self.before)}
         self._check_way_back(journal, kept, swapped or {})
         if not kept and not any(True for _one in listing(self._client, self._place, self.new)):
+            if self.new in unfinished(self._bucket, self.new + "/", self._warn) and not pretend:
+                self._clear(self.new)
             return []
-        if journal is None or _is_back(journal):
+        if journal is None or is_back(journal):
             said = "s3: what is left in %s and %s is taken away" % (self._place.url(self.new), self.before)
         else:
             came = sorted(set(journal["put"]) - set(journal["saved"]))
@@ -228,7 +231,7 @@ class BucketRestore:
             said = "s3: %s: %s put back, %d taken away" % (self._place, objects, len(came))
         if pretend:
             return [said]
-        if journal is not None and not _is_back(journal):
+        if journal is not None and not is_back(journal):
             self._each(lambda key: self._copy(_kept(self.before, key), key), journal["saved"])
             self._delete(came)
             self._write_journal(self.before, {"back": True})
@@ -245,55 +248,24 @@ class BucketRestore:
         self, journal: dict[str, t.Any] | None, kept: t.Collection[str], swapped: t.Mapping[str, t.Any]
     ) -> None:
         if swapped.get("changed") and swapped["bucket"] != self._place.bucket:
-            place = {"bucket": swapped["bucket"], "endpoint_url": swapped["endpoint"]}
-            raise OtherBucketError(
-                "The restore %s exchanged objects of the bucket %s at %s, and the files are looked for in %s at %s"
-                % (self._id, swapped["bucket"], swapped["endpoint"], self._place, self._client.endpoint),
-                "Name that bucket as bucket of the option storage_s3, with the keys for it",
-                self._rollback(self._id, {"authentik_storage_s3": place}),
-            )
+            raise other_bucket(self._id, swapped, self._bucket)
         if journal is None:
             # Before its journal is written a swap alters nothing live.
             if swapped.get("changed") and self._journal(self.new) is None:
-                raise self._no_way_back("%s is gone" % self._place.url("%s/%s" % (self.before, JOURNAL)))
+                gone = "%s is gone" % self._place.url("%s/%s" % (self.before, JOURNAL))
+                raise no_way_back(self._id, self._place, gone)
             return
-        if _is_back(journal):
+        if is_back(journal):
             return
-        gone = [key for key in journal["saved"] if _kept(self.before, key) not in kept]
-        if gone:
-            raise self._no_way_back(
-                "of %s, %d are gone, such as %s"
-                % (count(len(journal["saved"]), "object"), len(gone), self._place.url(_kept(self.before, gone[0])))
-            )
-        self._check_later()
-
-    def _check_later(self) -> None:
-        journals = {folder: self._journal(folder) or {} for folder in self._others()}
-        later = [
-            folder for folder, one in journals.items() if not _is_back(one) and self.before in one.get("after", ())
-        ]
-        if not later:
-            return
-        latest = max(later, key=lambda folder: len(journals[folder]["after"]))[len(BEFORE) :]
-        raise NoWayBackError(
-            "The restore %s of %s came after the restore %s: without it, the bucket would be in a state that never was"
-            % (latest, self._place, self._id),
-            "Roll back the later one first. %s" % _WITHOUT,
-            self._rollback(latest),
-        )
-
-    def _no_way_back(self, what: str) -> NoWayBackError:
-        return NoWayBackError(
-            "What the restore %s replaced in %s cannot be put back: %s" % (self._id, self._place, what),
-            "A lifecycle rule of the bucket may have removed it, or somebody, or a rollback that was cut off had put "
-            "it back already. The safety set of that restore holds these objects, too: restore it. %s" % _WITHOUT,
-            "ansible-playbook authentik_ops.recovery.list",
-        )
-
-    @staticmethod
-    def _rollback(restore_id: str, more: dict[str, t.Any] | None = None) -> str:
-        told = " -e %s" % shlex.quote(json.dumps(more)) if more else ""
-        return "ansible-playbook authentik_ops.recovery.rollback -e authentik_restore_id=%s%s" % (restore_id, told)
+        lost = [key for key in journal["saved"] if _kept(self.before, key) not in kept]
+        if lost:
+            first = self._place.url(_kept(self.before, lost[0]))
+            gone = "of %s, %d are gone, such as %s" % (count(len(journal["saved"]), "object"), len(lost), first)
+            raise no_way_back(self._id, self._place, gone)
+        others = {folder: self._journal(folder) or {} for folder in self._others()}
+        after = [name for name, one in others.items() if not is_back(one) and self.before in one.get("after", ())]
+        if after:
+            raise later(self._id, max(after, key=lambda name: len(others[name]["after"])), self._place)
 
     def _others(self) -> list[str]:
         """Return the folders in which other restores keep what they replaced."""
@@ -357,13 +329,7 @@ class BucketRestore:
         try:
             return dict(json.loads(found.data))
         except (ValueError, TypeError) as exc:
-            raise IntegrityError(
-                "%s/%s is no journal: %s" % (self._place.url(root), JOURNAL, exc),
-                "Somebody else wrote it. What was replaced lies beside it, in %s/, by its keys: copy it back by hand, "
-                "or restore the safety set of that restore. %s" % (_OBJECTS, _WITHOUT),
-                "aws --endpoint-url %s s3 ls --recursive %s/"
-                % (shlex.quote(self._client.endpoint), self._place.url(root)),
-            ) from exc
+            raise damaged("%s/%s" % (self._place.url(root), JOURNAL), self._client.endpoint, exc) from exc
 
     def _clear(self, root: str) -> None:
         """Remove what is there. Of what was put back the journal goes last: it says so until all of it is gone.
@@ -376,11 +342,11 @@ class BucketRestore:
         rest = [name for name in names if name != own]
         for part in (rest, journal) if root == self.before else (journal, rest):
             self._delete(part)
+        abort(self._bucket, root, self._warn)
 
-
-def _is_back(journal: t.Mapping[str, t.Any]) -> bool:
-    """Tell whether all of it was put back, and only what was kept is still to be removed."""
-    return bool(journal.get("back"))
+    def _warn(self, sentence: str) -> None:
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
 
 
 def _kept(root: str, key: str) -> str:

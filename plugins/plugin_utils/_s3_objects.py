@@ -192,23 +192,32 @@ def _copy_parts(
 
 
 def abort_stale_uploads(
-    client: Client, location: Location, older_than: datetime.datetime, below: str = ""
+    client: Client, location: Location, older_than: datetime.datetime | None, below: str = ""
 ) -> list[str]:
     """Abort uploads that were never finished, and return the names of the objects that they were for.
 
     Listings do not show them, and they are paid for all the same.
 
-    :param older_than: uploads that began later may be alive; by the endpoint's clock.
+    :param older_than: uploads that began later may be alive; by the endpoint's clock. None where none can be.
     """
-    aborted = []
-    arguments: dict[str, t.Any] = {"Bucket": location.bucket, "Prefix": location.below(below)}
+    return [
+        location.relative(one["Key"])
+        for one in list(uploads(client, location, location.below(below)))
+        if (older_than is None or one["Initiated"] < older_than) and _abort(client, location, one)
+    ]
+
+
+def uploads(client: Client, location: Location, prefix: str) -> t.Iterator[dict[str, t.Any]]:
+    """Yield what boto3 tells of each upload that was never finished.
+
+    :param prefix: of their keys, with that of the location; it need not end with a folder.
+    """
+    arguments: dict[str, t.Any] = {"Bucket": location.bucket, "Prefix": prefix}
     while True:
         page = client.call("list_multipart_uploads", "list the uploads of", str(location), **arguments)
-        for one in page.get("Uploads", ()):
-            if one["Initiated"] < older_than and _abort(client, location, one):
-                aborted.append(location.relative(one["Key"]))
+        yield from page.get("Uploads", ())
         if not page.get("IsTruncated"):
-            return aborted
+            return
         marks = (page.get("NextKeyMarker"), page.get("NextUploadIdMarker"))
         if marks == (arguments.get("KeyMarker"), arguments.get("UploadIdMarker")) or not marks[0]:
             raise IntegrityError("The listing of uploads of %s has no end" % location)

@@ -15,6 +15,7 @@ from typing import Any
 import pyrage
 import pytest
 from ansible.errors import AnsibleConnectionFailure
+from botocore.exceptions import ClientError
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils import (
     _restore_claim,
@@ -26,7 +27,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     RecoveryError,
     StateError,
 )
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _bucket_restore, _sign_of_life
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _bucket_kept, _bucket_restore, _sign_of_life
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_objects import Saved, of_packs
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_restore import BucketRestore, not_there
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._identity import IdentitySource
@@ -230,6 +231,14 @@ def test_an_undo_that_cannot_put_back_what_a_swap_replaced_says_so_and_changes_n
         assert "authentik_rollback_bucket=false" in said
 
 
+def test_a_journal_that_is_none_says_what_to_do(files: Files) -> None:
+    files.put("authentik-before-%s/journal.json" % ID, b"[1]")
+    with pytest.raises(IntegrityError, match="is no journal") as refused:
+        restore_of(files).undo()
+    assert "copy it back by hand, or restore the safety set" in refused.value.hint
+    assert refused.value.command.endswith(" s3 ls --recursive s3://%s/authentik-before-%s/" % (files.name, ID))
+
+
 def test_a_swap_that_did_not_get_to_its_journal_leaves_nothing_to_put_back(
     files: Files, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,6 +277,53 @@ def test_restores_are_undone_from_the_latest_on(files: Files, store: Store) -> N
         restore.undo()
         assert live(files.content()) == states[which]
     assert files.content() == states[2]
+
+
+@pytest.mark.parametrize("by", ["prepare", "undo", "cleanup"])
+def test_parts_that_a_killed_restore_sent_are_taken_away_and_no_other(files: Files, store: Store, by: str) -> None:
+    saved = opened(files.save(store)["set"])
+    left = "authentik-new-%s/objects/media/public/large" % ID
+    others = ["media/public/large", "authentik-new-20261123T040000Z-1b2c/objects/media/public/large"]
+    for key in (left, *others):
+        upload = files.raw.create_multipart_upload(Bucket=files.name, Key=key)["UploadId"]
+        files.raw.upload_part(Bucket=files.name, Key=key, UploadId=upload, PartNumber=1, Body=b"x" * 100)
+    restore = restore_of(files)
+    if by == "prepare":
+        restore.prepare(saved)
+    elif by == "undo":
+        restore.undo(pretend=True)
+        assert unfinished_in(files) == sorted([left, *others])
+        restore.undo()
+    else:
+        found = _bucket_kept.find(files.bucket, pytest.fail)
+        assert sorted(one["restore_id"] for one in found) == ["20261123T040000Z-1b2c", ID]
+        copies = [dict(one, component="s3", goes=one["restore_id"] == ID) for one in found]
+        _bucket_kept.remove(files.bucket, copies, pytest.fail)
+    assert unfinished_in(files) == sorted(others)
+    assert restore.warnings == []
+
+
+def unfinished_in(files: Files) -> list[str]:
+    return sorted(one["Key"] for one in files.raw.list_multipart_uploads(Bucket=files.name).get("Uploads", []))
+
+
+def test_who_may_not_abort_uploads_is_warned_and_restores_all_the_same(files: Files, store: Store) -> None:
+    then = files.content()
+    saved = opened(files.save(store)["set"])
+    leave(files)
+
+    def refuse(**_more: Any) -> Any:
+        raise ClientError(
+            {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}, "ListMultipartUploads"
+        )
+
+    files.bucket.client.raw.meta.events.register("before-call.s3.ListMultipartUploads", refuse)
+    restore = restore_of(files)
+    restore.prepare(saved)
+    restore.swap()
+    assert live(files.content()) == then
+    assert len(restore.warnings) == 1
+    assert "s3:ListBucketMultipartUploads and s3:AbortMultipartUpload" in restore.warnings[0]
 
 
 def test_what_was_prepared_and_is_gone_is_no_success(files: Files, store: Store) -> None:
