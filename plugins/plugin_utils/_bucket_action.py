@@ -26,10 +26,12 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._restore_le
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_read import Bucket
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._liveness import playbook_pid
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client import Location, make_client
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_errors import name_option
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_location import SCHEME
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sign_of_life import SignOfLife
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._transfer import Failed
 
+_OPTION = "storage_s3"
 _CREDENTIALS = ("access_key", "secret_key", "session_token", "profile")
 
 display = Display()
@@ -93,11 +95,11 @@ class BucketAction(ActionBase):
                 "The bucket of the instance's files is not known", "Give its name as bucket of the option storage_s3"
             )
         try:
-            client = make_client(options, display.display)
+            client = make_client(options, display.display, _OPTION)
+            place = Location.parse(SCHEME + name)
         except RecoveryError as exc:
-            exc.cause, exc.hint = (text.replace("option s3", "option storage_s3") for text in (exc.cause, exc.hint))
-            raise
-        bucket = Bucket(client, Location.parse(SCHEME + name), tuple(found["folders"]), found["default_schema"])
+            raise name_option(exc, _OPTION) from exc.__cause__
+        bucket = Bucket(client, place, tuple(found["folders"]), found["default_schema"])
         return Storage(bucket, found["index_key"])
 
     @contextlib.contextmanager

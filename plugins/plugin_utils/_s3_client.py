@@ -25,7 +25,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors import InputError
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import parse_size
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_errors import as_error
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_errors import OPTION, as_error
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_location import Location, is_location
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_patience import Patience
 
@@ -154,13 +154,17 @@ class Client:
 
     :ivar raw: boto3's own client.
     :ivar options: all of the option s3, with defaults.
+    :ivar option: the name of the option that they were given by, for errors.
     :ivar endpoint: the address.
     :ivar checksums: C(when_supported) or C(when_required).
     """
 
-    def __init__(self, raw: t.Any, options: dict[str, t.Any], checksums: str, patience: Patience) -> None:
+    def __init__(
+        self, raw: t.Any, options: dict[str, t.Any], checksums: str, patience: Patience, option: str = OPTION
+    ) -> None:
         self.raw = raw
         self.options = options
+        self.option = option
         self.endpoint: str = raw.meta.endpoint_url
         self.checksums = checksums
         self.patience = patience
@@ -187,7 +191,7 @@ class Client:
         try:
             yield
         except (BotoCoreError, ClientError, Boto3Error, ResponseParserError) as exc:
-            raise as_error(exc, doing, what, self.endpoint) from exc
+            raise as_error(exc, doing, what, self.endpoint, self.option) from exc
 
     def kept_as(self) -> dict[str, t.Any]:
         """Return the arguments that say how a new object is kept."""
@@ -201,11 +205,14 @@ class Client:
         return arguments
 
 
-def make_client(given: t.Mapping[str, t.Any] | None, show: t.Callable[[str], t.Any] | None = None) -> Client:
+def make_client(
+    given: t.Mapping[str, t.Any] | None, show: t.Callable[[str], t.Any] | None = None, option: str = OPTION
+) -> Client:
     """Return a connection. Nothing is asked of the endpoint yet.
 
     :param given: the option s3; what is unset comes from boto3's own environment and files.
     :param show: gets a line when a request has to be repeated, at most one every few seconds.
+    :param option: the name of the option, where it is another one.
     :raises InputError: when an option cannot be used, or boto3 is missing.
     """
     boto3 = library()
@@ -238,7 +245,7 @@ def make_client(given: t.Mapping[str, t.Any] | None, show: t.Callable[[str], t.A
     if checksums == "when_required":
         for operation in _NEED_DIGEST:
             raw.meta.events.register_last("before-sign.s3.%s" % operation, _use_md5)
-    return Client(raw, options, checksums, patience)
+    return Client(raw, options, checksums, patience, option)
 
 
 def _check_endpoint(endpoint: str, options: dict[str, t.Any]) -> None:

@@ -23,6 +23,10 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import format_utc
 
+OPTION = "s3"
+# As the messages here name it, and not as a part of the name of an action or a place.
+_NAMED = re.compile(r"(?<=\boption )s3\b|\bs3(?=\.(?:access_key|secret_key)\b)")
+
 CHECKSUM_HINT = (
     "It may not know the checksums that newer clients send. Set checksums of the option s3 to when_required: the "
     "content of each request is protected by its signature then"
@@ -209,20 +213,29 @@ _LOCKED = re.compile(r"object.?lock|worm|retention|legal hold", re.IGNORECASE)
 _BY_CODE = {code: kind for kind in _KINDS for code in kind.codes}
 
 
-def as_error(exc: BaseException, doing: str, what: str, endpoint: str = "") -> RecoveryError:
+def as_error(exc: BaseException, doing: str, what: str, endpoint: str = "", option: str = OPTION) -> RecoveryError:
     """Return the error that tells an operator about a failed request.
 
     :param exc: what boto3 or botocore raised.
     :param doing: what was tried, as in C(write) or C(list).
     :param what: the object or place, as in C(s3://bucket/prefix/key).
     :param endpoint: the address that was asked, where it is known.
+    :param option: the one that says how it is reached.
     """
     if isinstance(exc, RecoveryError):
         return exc
     cause = "Cannot %s %s: " % (doing, what)
     if isinstance(getattr(exc, "response", None), dict):
-        return _answered(_answer(exc), cause, what, endpoint)
-    return _unanswered(exc, cause, endpoint)
+        return name_option(_answered(_answer(exc), cause, what, endpoint), option)
+    return name_option(_unanswered(exc, cause, endpoint), option)
+
+
+def name_option(error: RecoveryError, option: str) -> RecoveryError:
+    """Have an error about the option s3 name another option, that of a bucket which holds no sets; and return it."""
+    if option != OPTION:
+        error.cause = _NAMED.sub(option, error.cause)
+        error.hint = _NAMED.sub(option, error.hint).replace("prune sets", "have cleanup.yml remove what restores kept")
+    return error
 
 
 def reason_of(exc: BaseException) -> str:

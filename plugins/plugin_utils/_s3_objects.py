@@ -20,7 +20,12 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
 )
 from ansible_collections.authentik_ops.recovery.plugins.module_utils._text import format_utc
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client import Client, Location
-from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_errors import LOCK_HINT, as_error, code_of
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_errors import (
+    LOCK_HINT,
+    OPTION,
+    as_error,
+    code_of,
+)
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_location import SCHEME
 
 # How much one request of a kind may hold: keys to delete, bytes to copy, bytes of a part to copy.
@@ -107,18 +112,20 @@ def delete_many(client: Client, location: Location, names: t.Iterable[str]) -> i
         )
         errors = [one for one in answer.get("Errors", ()) if one.get("Code") != "NoSuchKey"]
         if errors:
-            raise _not_deleted(location, errors)
+            raise _not_deleted(location, errors, client.endpoint, client.option)
     return len(keys)
 
 
-def _not_deleted(location: Location, errors: list[dict[str, t.Any]]) -> RecoveryError:
+def _not_deleted(
+    location: Location, errors: list[dict[str, t.Any]], endpoint: str = "", option: str = OPTION
+) -> RecoveryError:
     from botocore.exceptions import ClientError
 
     first = errors[0]
     url = location.url(location.relative(str(first.get("Key", ""))))
     status = 403 if first.get("Code") == "AccessDenied" else 0
     answer = {"Error": first, "ResponseMetadata": {"HTTPStatusCode": status}}
-    error = as_error(ClientError(answer, "DeleteObjects"), "delete", url)
+    error = as_error(ClientError(answer, "DeleteObjects"), "delete", url, endpoint, option)
     if len(errors) > 1:
         error.cause += "; %s not deleted either" % (
             "1 other was" if len(errors) == 2 else "%d others were" % (len(errors) - 1)

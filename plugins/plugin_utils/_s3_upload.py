@@ -180,7 +180,8 @@ class Upload:
             raise SpaceError(
                 "%s has more than %s"
                 % (self.path, "5 TiB" if self.size > MAX_OBJECT_BYTES else "%d parts" % MAX_PARTS),
-                "Raise part_size of the option s3, or leave it out, so that parts grow by themselves",
+                "Raise part_size of the option %s, or leave it out, so that parts grow by themselves"
+                % self._client.option,
             )
         pool = self._pool or self._begin()
         self._wait(parts_at_once(len(self._buffer), self._client.options["parallel"]))

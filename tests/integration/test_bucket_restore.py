@@ -28,6 +28,7 @@ from ansible_collections.authentik_ops.recovery.plugins.module_utils._errors imp
     StateError,
 )
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils import _bucket_kept, _bucket_restore, _sign_of_life
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_action import BucketAction
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_objects import Saved, of_packs
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._bucket_restore import BucketRestore, not_there
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._identity import IdentitySource
@@ -36,6 +37,7 @@ from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._s3_client 
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sets import BackupSet
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._sign_of_life import SignOfLife
 from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._store import Store
+from ansible_collections.authentik_ops.recovery.plugins.plugin_utils._variables import name_variables
 from tests.support.bucket import Content, Files
 from tests.support.s3_server import S3Server
 from tests.unit.test_restore_record import NOW, facts, manifest, owner
@@ -237,6 +239,21 @@ def test_a_journal_that_is_none_says_what_to_do(files: Files) -> None:
         restore_of(files).undo()
     assert "copy it back by hand, or restore the safety set" in refused.value.hint
     assert refused.value.command.endswith(" s3 ls --recursive s3://%s/authentik-before-%s/" % (files.name, ID))
+
+
+def test_keys_that_the_endpoint_refuses_are_those_of_the_option_for_the_files(
+    s3_server: S3Server, files: Files
+) -> None:
+    names = ("endpoint_url", "region", "access_key", "ca_bundle", "allow_http")
+    connection = {name: value for name, value in s3_server.options().items() if name in names}
+    found = {"connection": connection, "folders": ["media"], "index_key": "", "default_schema": "public"}
+    given = {"bucket": files.name, "access_key": connection["access_key"], "secret_key": "wrong", "retry_seconds": 0}
+    bucket = BucketAction.connect(BucketAction.__new__(BucketAction), found, given).bucket
+    with pytest.raises(RecoveryError) as refused:
+        BucketRestore(bucket, ID, lambda: None).undo()
+    assert "storage_s3.access_key and storage_s3.secret_key do not belong together" in name_variables(
+        str(refused.value)
+    )
 
 
 def test_a_swap_that_did_not_get_to_its_journal_leaves_nothing_to_put_back(

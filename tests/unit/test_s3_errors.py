@@ -137,6 +137,23 @@ def test_the_right_region_is_told(exc: known.ClientError) -> None:
     assert found.hint == "The bucket is in region eu-west-3: set region of the option s3 to that"
 
 
+@pytest.mark.parametrize(
+    ("exc", "told"),
+    [
+        (
+            answer("SignatureDoesNotMatch", 403),
+            "storage_s3.access_key and storage_s3.secret_key do not belong together",
+        ),
+        (answer("PermanentRedirect", 301), "Set region of the option storage_s3 to"),
+        (answer("QuotaExceeded", 403), "full: have cleanup.yml remove what restores kept, raise the quota"),
+        (answer("AccessDenied", 403), "allow them s3:PutObject"),
+        (known.NoCredentialsError(), "Give storage_s3.access_key and storage_s3.secret_key, a profile"),
+    ],
+)
+def test_an_error_about_the_bucket_of_the_files_names_the_option_for_it(exc: Any, told: str) -> None:
+    assert told in as_error(exc, "write", WHAT, ENDPOINT, "storage_s3").hint
+
+
 def test_another_endpoint_is_told() -> None:
     found = as_error(answer("PermanentRedirect", 301, Endpoint="bucket.s3-eu.example.com"), "write", WHAT)
     assert "The bucket is at bucket.s3-eu.example.com" in found.hint
