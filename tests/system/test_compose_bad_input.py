@@ -9,11 +9,13 @@ The tests of this file share one project, which each of them leaves as it was.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,7 +28,6 @@ from tests.system.compose_site import NAME, Site, failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.support.compose_engine import Compose
     from tests.support.playbook import Run
@@ -136,7 +137,7 @@ def test_a_database_that_is_killed_while_it_is_dumped(site: Site) -> None:
     dumping = threading.Thread(target=lambda: runs.append(site.run("backup")))
     dumping.start()
     try:
-        os.kill(pg_dump_in(site, container, dumping), signal.SIGSTOP)
+        os.kill(pg_dump_in(container, dumping), signal.SIGSTOP)
         begun = list(site.store.glob("%s/*.partial" % NAME))
     finally:
         # Whatever was stopped in it goes too.
@@ -150,13 +151,18 @@ def test_a_database_that_is_killed_while_it_is_dumped(site: Site) -> None:
     assert site.project.states() == {"server": "running", "worker": "running", "postgresql": "exited"}
 
 
-def pg_dump_in(site: Site, container: str, during: threading.Thread) -> int:
-    """The process id of the container's pg_dump that reads all data, as soon as it runs."""
+def pg_dump_in(container: str, during: threading.Thread) -> int:
+    """The process id of the container's pg_dump that reads all data, as soon as it runs.
+
+    The kernel is asked: on a busy machine it is over before the engine has answered.
+    """
     while during.is_alive():
-        for line in site.compose.engine.run("top", container, "-eo", "pid,comm,args").splitlines()[1:]:
-            number, name, arguments = line.split(None, 2)
-            if name == "pg_dump" and "--format=custom" in arguments:
-                return int(number)
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                program, *arguments = (process / "cmdline").read_bytes().split(b"\0")
+                reads_all = program.rpartition(b"/")[2] == b"pg_dump" and b"--format=custom" in arguments
+                if reads_all and container in (process / "cgroup").read_text():
+                    return int(process.name)
     raise RuntimeError("pg_dump did not run")
 
 
