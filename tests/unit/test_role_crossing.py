@@ -60,6 +60,7 @@ def test_a_restore_is_taken_back_from_where_its_files_went() -> None:
     assert decided(bucket=BUCKET, restore_past={"chosen": chosen}) == [[], ["certs"]]
     chosen.update(components=["data"], undo={"into_bucket": ["data"], "into_directories": []})
     assert decided(restore_past={"chosen": chosen}) == [["data"], []]
+    assert decided(bucket=BUCKET, restore_past={"chosen": chosen}, restore_past_bucket=False) == [[], []]
 
 
 @pytest.mark.parametrize(
