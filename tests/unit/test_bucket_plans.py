@@ -308,9 +308,10 @@ def test_objects_that_belong_on_a_disk_here_are_refused(
     """What the database names would be in neither place, and the restore a success."""
     objects = [{"key": key} for key in keys]
     saved = Saved(objects, BOTH_USAGES, modern, lambda _entries: iter(()), (), component)
+    # Who would be asked for anything is not there.
     nobody: Any = None
     with pytest.raises(StateError) as refused:
-        name_all_here(saved, folders, "public")
+        BucketRestore(Bucket(nobody, nobody, folders), "20261124T040000Z-1b2c", nobody).changes(saved)
     for part in said:
         assert part in "%s. %s" % (refused.value.cause, refused.value.hint)
 
